@@ -1,9 +1,10 @@
 package deps
 
 import (
+	_ "github.com/VictoriaMetrics/metrics"
 	_ "github.com/boombuler/barcode/qr"
-	_ "github.com/chromedp/chromedp"
 	_ "github.com/chromedp/cdproto/webauthn"
+	_ "github.com/chromedp/chromedp"
 	_ "github.com/coreos/go-oidc/v3/oidc"
 	_ "github.com/emersion/go-ical"
 	_ "github.com/emersion/go-imap/v2"
@@ -33,7 +34,7 @@ import (
 	_ "github.com/tdewolff/parse/v2/css"
 	_ "github.com/teambition/rrule-go"
 	_ "github.com/wneessen/go-mail"
-	_ "github.com/VictoriaMetrics/metrics"
+	_ "go.uber.org/goleak"
 	_ "go.yaml.in/yaml/v3"
 	_ "golang.org/x/crypto/argon2"
 	_ "golang.org/x/net/html"
@@ -44,5 +45,4 @@ import (
 	_ "golang.org/x/text/unicode/norm"
 	_ "modernc.org/sqlite"
 	_ "pgregory.net/rapid"
-	_ "go.uber.org/goleak"
 )
