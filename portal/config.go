@@ -1,0 +1,240 @@
+package portal
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+	_ "time/tzdata" // machines without a zone database still know Europe/Paris
+
+	"beffroi/internal/secret"
+)
+
+// Config is the portal's part of the configuration file.
+type Config struct {
+	BaseURL          string        `yaml:"base_url"` // origin of the portal
+	Issuer           string        `yaml:"issuer"`   // the provider's issuer, as its discovery says it
+	CAFile           string        `yaml:"ca_file"`  // authorities for reaching the provider; empty: the system's
+	ClientID         string        `yaml:"client_id"`
+	ClientSecretFile string        `yaml:"client_secret_file"`
+	ClientSecret     secret.String `yaml:"-"` // given directly by the demo, instead of the file
+	Scopes           []string      `yaml:"scopes"`
+	TimeZone         string        `yaml:"time_zone"` // IANA name; default Europe/Paris
+	Check            time.Duration `yaml:"check"`     // how often a session is checked at the provider; default and maximum 30s
+	Patience         time.Duration `yaml:"patience"`  // how long sessions outlive a provider that does not answer; default 5m
+	Help             string        `yaml:"help"`      // whom to ask, as shown to people: an address or a telephone number
+	Mail             MailConfig    `yaml:"mail"`
+	DAV              DAVConfig     `yaml:"dav"`
+}
+
+// MailConfig says where the mail servers are. The webmail is absent when IMAP
+// is empty.
+type MailConfig struct {
+	IMAP          string        `yaml:"imap"`            // host:port
+	IMAPTLS       string        `yaml:"imap_tls"`        // "tls", "starttls" or "none" (loopback only)
+	Submission    string        `yaml:"submission"`      // host:port
+	SubmissionTLS string        `yaml:"submission_tls"`  // the same words
+	CAFile        string        `yaml:"ca_file"`         // empty: the system's authorities
+	ServerName    string        `yaml:"server_name"`     // expected in the certificate; empty: the host
+	Audience      string        `yaml:"audience"`        // default "imap"; the token serves IMAP and submission
+	Timeout       time.Duration `yaml:"timeout"`         // of one answer of a server; default 15s
+	MaxMessage    int64         `yaml:"max_message"`     // bytes of a message sent, attachments encoded; default 26214400
+	Connections   int           `yaml:"max_connections"` // per person; default 4
+}
+
+// DAVConfig says where the calendar and contact servers are. Agenda and
+// contacts are each absent when their address is empty.
+type DAVConfig struct {
+	CalDAV   string        `yaml:"caldav"`   // URL to start discovery from; {login} stands for the person's login
+	CardDAV  string        `yaml:"carddav"`  // the same
+	Auth     string        `yaml:"auth"`     // "bearer" (default) or "header"
+	Header   string        `yaml:"header"`   // with auth: header, the header that names the person, e.g. X-Remote-User
+	CAFile   string        `yaml:"ca_file"`  // empty: the system's authorities
+	Audience string        `yaml:"audience"` // of the bearer token; default "dav"
+	Timeout  time.Duration `yaml:"timeout"`  // of one answer; default 10s
+}
+
+func (c Config) withDefaults() Config {
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	if len(c.Scopes) == 0 {
+		c.Scopes = []string{"openid", "profile", "email", "groups", "offline_access", "applications", "people", "mail", "dav"}
+	}
+	if c.TimeZone == "" {
+		c.TimeZone = "Europe/Paris"
+	}
+	if c.Check <= 0 || c.Check > 30*time.Second {
+		c.Check = 30 * time.Second
+	}
+	if c.Patience <= 0 {
+		c.Patience = 5 * time.Minute
+	}
+	setDefault(&c.Mail.Audience, "imap")
+	setDefault(&c.Mail.IMAPTLS, "tls")
+	setDefault(&c.Mail.SubmissionTLS, "tls")
+	setDefault(&c.DAV.Audience, "dav")
+	setDefault(&c.DAV.Auth, "bearer")
+	if c.Mail.Timeout <= 0 {
+		c.Mail.Timeout = 15 * time.Second
+	}
+	if c.Mail.MaxMessage <= 0 {
+		c.Mail.MaxMessage = 25 << 20
+	}
+	if c.Mail.Connections <= 0 {
+		c.Mail.Connections = 4
+	}
+	if c.DAV.Timeout <= 0 {
+		c.DAV.Timeout = 10 * time.Second
+	}
+	return c
+}
+
+func setDefault(field *string, value string) {
+	if *field == "" {
+		*field = value
+	}
+}
+
+// Location is the time zone of the agenda.
+func (c Config) Location() *time.Location {
+	loc, err := time.LoadLocation(c.withDefaults().TimeZone)
+	if err != nil { // refused by Validate
+		return time.UTC
+	}
+	return loc
+}
+
+// Validate names every mistake with its key, below "portal.".
+func (c Config) Validate() []error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("portal.%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if err := origin(c.BaseURL); err != nil {
+		bad("base_url", "%v", err)
+	}
+	if err := secureURL(c.Issuer); err != nil {
+		bad("issuer", "%v", err)
+	}
+	if c.ClientID == "" {
+		bad("client_id", "is missing")
+	}
+	if c.ClientSecret == "" && c.ClientSecretFile == "" {
+		bad("client_secret_file", "is missing")
+	} else if _, err := c.secret(); err != nil {
+		bad("client_secret_file", "%v", err)
+	}
+	if c.TimeZone != "" {
+		if _, err := time.LoadLocation(c.TimeZone); err != nil {
+			bad("time_zone", "%q is not a zone of the IANA database", c.TimeZone)
+		}
+	}
+	for key, file := range map[string]string{"ca_file": c.CAFile, "mail.ca_file": c.Mail.CAFile, "dav.ca_file": c.DAV.CAFile} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			bad(key, "%v", err)
+		}
+	}
+	c.Mail.validate(bad)
+	c.DAV.validate(bad)
+	return errs
+}
+
+func (c MailConfig) validate(bad func(key, format string, args ...any)) {
+	if c.IMAP == "" && c.Submission == "" {
+		return
+	}
+	for _, server := range []struct{ key, addr, tls string }{
+		{"mail.imap", c.IMAP, c.IMAPTLS}, {"mail.submission", c.Submission, c.SubmissionTLS}} {
+		host, _, err := net.SplitHostPort(server.addr)
+		if err != nil {
+			bad(server.key, "%q is not host:port", server.addr)
+			continue
+		}
+		switch server.tls {
+		case "", "tls", "starttls":
+		case "none":
+			if !loopback(host) {
+				bad(server.key+"_tls", "without encryption only a loopback address is reached, not %q", host)
+			}
+		default:
+			bad(server.key+"_tls", "is tls, starttls or none, not %q", server.tls)
+		}
+	}
+}
+
+func (c DAVConfig) validate(bad func(key, format string, args ...any)) {
+	for key, address := range map[string]string{"dav.caldav": c.CalDAV, "dav.carddav": c.CardDAV} {
+		if address == "" {
+			continue
+		}
+		if err := secureURL(strings.ReplaceAll(address, "{login}", "x")); err != nil {
+			bad(key, "%v", err)
+		}
+	}
+	switch c.Auth {
+	case "", "bearer":
+	case "header":
+		if c.Header == "" {
+			bad("dav.header", "names the header that the server trusts; it is missing")
+		}
+	default:
+		bad("dav.auth", "is bearer or header, not %q", c.Auth)
+	}
+}
+
+func (c Config) secret() (secret.String, error) {
+	if c.ClientSecret != "" {
+		return c.ClientSecret, nil
+	}
+	text, err := os.ReadFile(c.ClientSecretFile)
+	if err != nil {
+		return "", err
+	}
+	value := strings.TrimSpace(string(text))
+	if value == "" {
+		return "", fmt.Errorf("%s is empty", c.ClientSecretFile)
+	}
+	return secret.String(value), nil
+}
+
+func origin(text string) error {
+	if err := secureURL(text); err != nil {
+		return err
+	}
+	u, _ := url.Parse(text)
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%q is more than scheme and host", text)
+	}
+	return nil
+}
+
+// secureURL accepts https anywhere and http on loopback.
+func secureURL(text string) error {
+	if text == "" {
+		return errors.New("is missing")
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil {
+		return fmt.Errorf("%q is not an address", text)
+	}
+	switch {
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	}
+	return fmt.Errorf("%q: https, or http on a loopback address", text)
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

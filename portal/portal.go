@@ -1,0 +1,172 @@
+// Package portal is the academy's front page: an ordinary relying party on an
+// origin of its own, with the modules (mail, agenda, contacts) behind it.
+//
+// It promises: the provider is reached by HTTP only, so that the portal can run
+// on another machine; no password ever passes through here; the tokens stay
+// sealed in the portal's own session and are never shown to a browser; each
+// module receives a token for its own audience; a person who signs out
+// everywhere is signed out here within a minute.
+//
+// Routes: / (launcher), /login, /callback, /logout, /signed-out, and what the
+// modules mount. cmd/beffroi builds it from New and mounts it with Mount.
+package portal
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"beffroi/internal/audit"
+	"beffroi/internal/db"
+	"beffroi/internal/secret"
+	"beffroi/internal/session"
+	"beffroi/internal/web"
+)
+
+// Module is one tool of the portal (webmail, agenda, contacts).
+//
+// A module may also have a method Badge() string: the path of a small HTML
+// fragment (text, or one link) for the strip "today" of the launcher. It is
+// fetched after the page has been painted and may answer 204 for "nothing".
+type Module interface {
+	// Name is the first segment of its paths: "mail", "agenda", "contacts".
+	// The launcher shows it with the sentences portal.module.<name> and
+	// portal.module.<name>.hint and the icon of the same name.
+	Name() string
+	// Mount adds its routes, all below /<name>/, through p.Signed.
+	Mount(p *Portal, mux *http.ServeMux)
+}
+
+// Person is who is signed in, as the provider told it.
+type Person struct {
+	Sub      string   `json:"sub"` // opaque and stable: the key for everything kept about the person
+	Login    string   `json:"login"`
+	Name     string   `json:"name"`
+	Mail     string   `json:"mail"`
+	Language string   `json:"language"`
+	Groups   []string `json:"groups"`
+}
+
+// What TokenFor and Check answer when there is no token to give. web pages
+// come from Unavailable and from Signed; modules only pass these errors on.
+var (
+	// ErrSignedOut: the session or its grant has ended; the person signs in again.
+	ErrSignedOut = errors.New("signed out")
+	// ErrUnavailable: the provider does not answer; trying again later may work.
+	ErrUnavailable = errors.New("provider unavailable")
+	// ErrRefused: the provider does not give this audience to this person.
+	ErrRefused = errors.New("token refused")
+)
+
+// Dependencies are the parts that New needs. Sessions is a store of the site
+// "portal", the one that Site loads sessions from.
+type Dependencies struct {
+	Config   Config
+	DB       *db.DB
+	Sealer   *secret.Sealer
+	Audit    *audit.Log
+	Sessions *session.Store
+	Site     *web.Site
+	Log      *slog.Logger
+	Now      func() time.Time
+	HTTP     *http.Client // to the provider; nil for the built-in one with its limits
+}
+
+// Portal is the relying party and its launcher. Safe for use by many goroutines.
+type Portal struct {
+	Config Config
+
+	db       *db.DB
+	sealer   *secret.Sealer
+	audit    *audit.Log
+	sessions *session.Store
+	site     *web.Site
+	log      *slog.Logger
+	now      func() time.Time
+	http     *http.Client
+	modules  []Module
+	secret   secret.String
+	client   relyingParty
+	vaults   vaults
+
+	background sync.WaitGroup // revocations still on their way; Close waits
+}
+
+// New checks the configuration and joins the parts. It does not reach the
+// provider, which may start a moment later in the same process.
+func New(d Dependencies, modules ...Module) (*Portal, error) {
+	if errs := d.Config.Validate(); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	p := &Portal{Config: d.Config.withDefaults(), db: d.DB, sealer: d.Sealer, audit: d.Audit,
+		sessions: d.Sessions, site: d.Site, log: d.Log, now: d.Now, http: d.HTTP, modules: modules}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.log == nil {
+		p.log = slog.Default()
+	}
+	if p.http == nil {
+		client, err := newHTTPClient(p.Config.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		p.http = client
+	}
+	secret, err := p.Config.secret()
+	if err != nil {
+		return nil, err
+	}
+	p.secret = secret
+	p.vaults.now = p.now
+	return p, nil
+}
+
+// Mount adds every route of the portal and of its modules.
+func (p *Portal) Mount(mux *http.ServeMux) {
+	mux.Handle("GET /{$}", p.Signed(p.home))
+	mux.Handle("GET /tiles", p.Signed(p.tiles))
+	mux.Handle("GET /login", p.site.Browser(p.login))
+	mux.Handle("GET /callback", p.site.Browser(p.callback))
+	mux.Handle("POST /logout", p.site.Browser(p.logout))
+	mux.Handle("GET /signed-out", p.site.Browser(p.signedOut))
+	for _, m := range p.modules {
+		m.Mount(p, mux)
+	}
+}
+
+// Close waits for what is still being told to the provider.
+func (p *Portal) Close() { p.background.Wait() }
+
+// Site is the web site that the pages belong to.
+func (p *Portal) Site() *web.Site { return p.site }
+
+// DB is the portal's database, for the tables of the modules.
+func (p *Portal) DB() *db.DB { return p.db }
+
+// Now is the portal's clock.
+func (p *Portal) Now() time.Time { return p.now() }
+
+type contextKey struct{}
+
+// visit is what Signed puts in the context of a request.
+type visit struct {
+	person Person
+	sid    string
+}
+
+// Who is the person signed in. Behind Signed it is always filled.
+func Who(ctx context.Context) Person {
+	v, _ := ctx.Value(contextKey{}).(visit)
+	return v.person
+}
+
+// SessionID names the portal session of this request: stable from sign-in to
+// sign-out and not secret. Connection pools are keyed by it.
+func SessionID(ctx context.Context) string {
+	v, _ := ctx.Value(contextKey{}).(visit)
+	return v.sid
+}
