@@ -1,0 +1,67 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Server is a listening http.Server with the deadlines that keep slow or
+// silent visitors from holding connections.
+type Server struct {
+	http *http.Server
+	ln   net.Listener
+}
+
+// Listen opens addr and serves h until Shutdown. The address is taken before
+// it returns, so that a port in use is an error at start.
+func Listen(addr string, h http.Handler, log *slog.Logger) (*Server, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{ln: ln, http: &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+	go func() {
+		if err := s.http.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			log.Error("server stopped", "address", addr, "error", err)
+		}
+	}()
+	return s, nil
+}
+
+// Addr is the address listened on, with the port that was chosen.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Shutdown lets running requests end until ctx does.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+// OnHost sends a request that names another host to the same path of base, and
+// answers 421 to one that is not a plain visit. Links that are built, cookies
+// and passkeys belong to one name only.
+func OnHost(base *url.URL, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == base.Host {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			return
+		}
+		target := *base
+		target.Path, target.RawPath, target.RawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
+		http.Redirect(w, r, target.String(), http.StatusTemporaryRedirect)
+	})
+}
