@@ -64,11 +64,16 @@ func stateDir(name string) (string, error) {
 	}
 	cmd := exec.Command("sh", "-c", janitor, "sh", dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if _, err := cmd.StdinPipe(); err != nil { // stays open as long as this program lives
+	input, err := cmd.StdinPipe()
+	if err != nil {
 		return "", err
 	}
+	janitors.Store(dir, input)
 	return dir, cmd.Start()
 }
+
+// janitors keeps the standard inputs of the janitors open: the garbage collector would close them.
+var janitors sync.Map
 
 // testDir is stateDir for one test: also removed when the test ends.
 func testDir(t testing.TB, name string) string {

@@ -2,8 +2,13 @@ package testpeer_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
+	"os"
 	"testing"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"beffroi/internal/testpeer"
 )
@@ -41,4 +46,85 @@ func exec(t *testing.T, url, statement string) {
 	if _, err := conn.ExecContext(context.Background(), statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
+}
+
+func TestSlapdKnowsTheSampleAcademy(t *testing.T) {
+	server := testpeer.Slapd(t)
+	for _, url := range []string{server.URL, server.TLSURL} {
+		c := dialLDAP(t, server, url)
+		if err := c.Bind("uid=mdupont,"+server.PeopleDN, testpeer.Password); err != nil {
+			t.Fatalf("%s: the sample password is refused: %v", url, err)
+		}
+		if err := c.Bind("uid=mdupont,"+server.PeopleDN, "wrong"); !ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
+			t.Fatalf("%s: a wrong password gives %v", url, err)
+		}
+		if err := c.Bind(server.ServiceDN, server.ServicePassword); err != nil {
+			t.Fatal(err)
+		}
+		found, err := c.Search(ldap.NewSearchRequest(server.PeopleDN, ldap.ScopeWholeSubtree, 0, 0, 5, false, "(uid=jmartin)", []string{"memberOf", "givenName", "entryUUID", "userPassword"}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := found.Entries[0]
+		if p.GetAttributeValue("givenName") != "Jean-François" || len(p.GetAttributeValues("memberOf")) != 2 || len(p.GetAttributeValue("entryUUID")) != 36 {
+			t.Fatalf("jmartin is %v", p.Attributes)
+		}
+		if p.GetAttributeValue("userPassword") != "" {
+			t.Fatal("the service account reads passwords")
+		}
+	}
+}
+
+func TestSlapdTakesChangesAndKeepsThemWhenKilled(t *testing.T) {
+	server := testpeer.Slapd(t)
+	server.Add("dn: uid=nouveau,ou=people,dc=academie,dc=test\nobjectClass: inetOrgPerson\nuid: nouveau\ncn:: Tm/Dqw==\nsn: Nouveau\nuserPassword: Beffroi-59!\n")
+	server.Modify("dn: cn=helpdesk,ou=groups,dc=academie,dc=test\nchangetype: modify\nadd: member\nmember: uid=nouveau,ou=people,dc=academie,dc=test\n-\n\n" +
+		"dn: uid=nouveau,ou=people,dc=academie,dc=test\nchangetype: modify\nreplace: sn\nsn: Changé\n")
+	server.Kill()
+	if c, err := ldap.DialURL(server.URL); err == nil {
+		c.Close()
+		t.Fatal("a killed server answers")
+	}
+	server.Start()
+	if groups := server.Attribute("uid=nouveau,"+server.PeopleDN, "memberOf"); len(groups) != 1 {
+		t.Fatalf("memberOf: %v", groups)
+	}
+	c := dialLDAP(t, server, server.URL)
+	for range 10 {
+		c.Bind("uid=nouveau,"+server.PeopleDN, "wrong")
+	}
+	if err := c.Bind("uid=nouveau,"+server.PeopleDN, testpeer.Password); err == nil {
+		t.Fatal("ten wrong passwords do not lock the account")
+	}
+	server.Modify("dn: uid=nouveau,ou=people,dc=academie,dc=test\nchangetype: delete\n")
+}
+
+func TestSlapdHoldsThousands(t *testing.T) {
+	server := testpeer.StartSlapd(t, testpeer.SlapdOptions{People: testpeer.GeneratePeople(2000)})
+	if err := dialLDAP(t, server, server.URL).Bind("uid=u001999,"+server.PeopleDN, testpeer.Password); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dialLDAP connects with TLS, whichever way the URL asks for.
+func dialLDAP(t *testing.T, server *testpeer.SlapdServer, url string) *ldap.Conn {
+	t.Helper()
+	pool := x509.NewCertPool()
+	ca, err := os.ReadFile(server.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AppendCertsFromPEM(ca)
+	config := &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
+	c, err := ldap.DialURL(url, ldap.DialWithTLSConfig(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if url == server.URL {
+		if err := c.StartTLS(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
 }
