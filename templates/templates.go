@@ -4,7 +4,11 @@
 // per language and fills Layout; the folder that owns a page fills the rest.
 package templates
 
-import "embed"
+import (
+	"embed"
+	"strings"
+	"unicode/utf8"
+)
 
 // HTML holds every page and part, parsed together.
 //
@@ -55,3 +59,25 @@ type SiteInfo struct {
 
 // PersonInfo is who is signed in, as shown in the top bar.
 type PersonInfo struct{ Name, Login, Mail string }
+
+// Initials gives one or two letters for the round mark of a person: the first
+// letters of the first and the last word of the name.
+func (p PersonInfo) Initials() string {
+	words := strings.Fields(p.Name)
+	if len(words) == 0 {
+		words = strings.Fields(p.Login)
+	}
+	if len(words) == 0 {
+		return "?"
+	}
+	initials := firstLetter(words[0])
+	if len(words) > 1 {
+		initials += firstLetter(words[len(words)-1])
+	}
+	return strings.ToUpper(initials)
+}
+
+func firstLetter(word string) string {
+	r, _ := utf8.DecodeRuneInString(word)
+	return string(r)
+}
