@@ -26,8 +26,8 @@ type migration struct {
 }
 
 // Migrate applies what is missing of the embedded migrations, all or nothing,
-// under a lock, and returns how many it applied in n.
-func (d *DB) Migrate(ctx context.Context) error { return d.migrate(ctx, migrations.FS) }
+// under a lock. A database that knows more than this program is ErrNewer.
+func (d *DB) Migrate(ctx context.Context) error { return d.MigrateFrom(ctx, migrations.FS) }
 
 // Pending returns the names of the migrations not applied yet.
 func (d *DB) Pending(ctx context.Context) ([]string, error) {
@@ -48,7 +48,8 @@ func (d *DB) Pending(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (d *DB) migrate(ctx context.Context, files fs.FS) error {
+// MigrateFrom is Migrate with other files.
+func (d *DB) MigrateFrom(ctx context.Context, files fs.FS) error {
 	all, err := readMigrations(files)
 	if err != nil {
 		return err
