@@ -1,0 +1,28 @@
+#!/bin/sh
+# Fetches what package-lock.json names and bundles it into templates/static/dist,
+# which the binary embeds. Does nothing when the result is newer than its sources.
+#   build.sh          build if needed
+#   build.sh -force   build
+set -eu
+cd "$(dirname "$0")"
+dist=../static/dist
+result=$dist/htmx.js
+
+fresh() {
+  [ -s "$result" ] || return 1
+  for source in package.json package-lock.json htmx.js build.sh; do
+    [ "$result" -nt "$source" ] || return 1
+  done
+}
+if [ "${1:-}" != -force ] && fresh; then
+  exit 0
+fi
+
+command -v npm >/dev/null || { echo "assets: npm is missing (Debian: apt install npm)" >&2; exit 1; }
+echo "assets: npm ci (htmx, esbuild)"
+npm ci --prefer-offline --ignore-scripts --no-audit --no-fund --loglevel=error
+echo "assets: esbuild → templates/static/dist"
+node_modules/.bin/esbuild htmx.js --bundle --minify --format=iife --target=es2020 --legal-comments=inline \
+  --log-level=warning --outfile="$result.new"
+mv "$result.new" "$result"
+echo "assets: htmx.js $(wc -c <"$result") bytes, $(gzip -9c "$result" | wc -c) compressed"
