@@ -1,0 +1,98 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"beffroi/directory"
+	"beffroi/internal/db"
+	"beffroi/internal/session"
+)
+
+// Why a person is not admitted.
+const (
+	Gone         = "gone"          // no longer in the directory
+	Disabled     = "disabled"      // in it, and switched off
+	NotInGroup   = "not_in_group"  // in none of the application's groups
+	SessionEnded = "session_ended" // signed out, everywhere or here, or expired
+)
+
+// ErrRefused is the error of Admit when the answer is no. When the directory
+// or the database cannot answer, Admit returns another error: it never admits
+// by accident.
+type ErrRefused struct {
+	Reason string           // one of Gone, Disabled, NotInGroup, SessionEnded
+	Person directory.Person // as far as known
+	Groups []string         // those that would open the application
+}
+
+func (e *ErrRefused) Error() string { return "signin: not admitted: " + e.Reason }
+
+// Refused returns the refusal inside err, or nil.
+func Refused(err error) *ErrRefused {
+	var r *ErrRefused
+	errors.As(err, &r)
+	return r
+}
+
+// Gate lets people into applications. Directory facts are at most 60 seconds
+// old (directory.Config.Remember).
+type Gate struct {
+	db        *db.DB
+	directory directory.Directory
+	sessions  *session.Store
+}
+
+// Admit is asked before anything is issued for a person: a code, a token, a
+// refreshed or exchanged one. The person must be in the directory, not
+// disabled, in one of the application's groups, and the session sid alive
+// (an empty sid asks for no session). It returns the facts of now.
+func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid string) (directory.Person, error) {
+	if sid != "" {
+		sess, err := g.sessions.Alive(ctx, sid)
+		if errors.Is(err, db.ErrNotFound) || err == nil && sess.Person != personID {
+			return directory.Person{}, &ErrRefused{Reason: SessionEnded, Groups: app.Policy.Groups}
+		}
+		if err != nil {
+			return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
+		}
+	}
+	person, err := g.directory.ByID(ctx, personID)
+	if errors.Is(err, directory.ErrUnknown) {
+		return directory.Person{}, &ErrRefused{Reason: Gone, Groups: app.Policy.Groups}
+	}
+	if err != nil {
+		return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
+	}
+	return person, admit(person, app)
+}
+
+// AdmitOffline is Admit for a token that outlives its session
+// (offline_access): no session is needed, but the proof behind the token, its
+// auth_time, must be later than the person's last sign-out everywhere or reset.
+func (g *Gate) AdmitOffline(ctx context.Context, personID string, app Application, proven time.Time) (directory.Person, error) {
+	var ended db.Time
+	err := g.db.QueryRow(ctx, "SELECT ended FROM signin_ended WHERE person = $1", personID).Scan(&ended)
+	if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
+	}
+	if err == nil && !proven.After(ended.Time) {
+		return directory.Person{}, &ErrRefused{Reason: SessionEnded, Groups: app.Policy.Groups}
+	}
+	return g.Admit(ctx, personID, app, "")
+}
+
+// admit is the rule itself, on facts already at hand.
+func admit(person directory.Person, app Application) error {
+	switch {
+	case person.ID == "":
+		return &ErrRefused{Reason: Gone, Groups: app.Policy.Groups}
+	case person.Disabled:
+		return &ErrRefused{Reason: Disabled, Person: person, Groups: app.Policy.Groups}
+	case !app.Policy.allows(person):
+		return &ErrRefused{Reason: NotInGroup, Person: person, Groups: app.Policy.Groups}
+	}
+	return nil
+}
