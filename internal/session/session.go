@@ -275,5 +275,5 @@ func (s *Store) Count(ctx context.Context, person string) (n int, err error) {
 // Sweep removes what has expired and returns how many rows that was.
 func (s *Store) Sweep(ctx context.Context) (int64, error) {
 	now := s.cfg.Now()
-	return s.db.Exec(ctx, "DELETE FROM session WHERE site = $1 AND (ends < $2 OR seen < $3)", s.cfg.Site, db.At(now), db.At(now.Add(-s.cfg.Idle)))
+	return s.db.Exec(ctx, "DELETE FROM session WHERE site = $1 AND (ends <= $2 OR seen <= $3)", s.cfg.Site, db.At(now), db.At(now.Add(-s.cfg.Idle)))
 }
