@@ -28,9 +28,10 @@ import (
 
 // Module is one tool of the portal (webmail, agenda, contacts).
 //
-// A module may also have a method Badge() string: the path of a small HTML
-// fragment (text, or one link) for the strip "today" of the launcher. It is
-// fetched after the page has been painted and may answer 204 for "nothing".
+// A module may also have a method Badge() string: the path of a fragment (a few
+// words, no link) that replaces the hint on its tile of the launcher: "3 messages
+// non lus". It is fetched by htmx after the page has been painted, and answers
+// 204 for nothing to say, failures among them.
 type Module interface {
 	// Name is the first segment of its paths: "mail", "agenda", "contacts".
 	// The launcher shows it with the sentences portal.module.<name> and
@@ -128,7 +129,6 @@ func New(d Dependencies, modules ...Module) (*Portal, error) {
 // Mount adds every route of the portal and of its modules.
 func (p *Portal) Mount(mux *http.ServeMux) {
 	mux.Handle("GET /{$}", p.Signed(p.home))
-	mux.Handle("GET /tiles", p.Signed(p.tiles))
 	mux.Handle("GET /login", p.site.Browser(p.login))
 	mux.Handle("GET /callback", p.site.Browser(p.callback))
 	mux.Handle("POST /logout", p.site.Browser(p.logout))
