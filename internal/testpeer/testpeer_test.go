@@ -5,9 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/go-ldap/ldap/v3"
 
 	"beffroi/internal/testpeer"
@@ -127,4 +132,54 @@ func dialLDAP(t *testing.T, server *testpeer.SlapdServer, url string) *ldap.Conn
 		}
 	}
 	return c
+}
+
+func TestRadicaleBelievesTheHeaderAndGuardsOwners(t *testing.T) {
+	server := testpeer.Radicale(t)
+	calendar := server.MakeCalendar("mdupont", "agenda", "Agenda")
+	server.Put("mdupont", calendar+"1.ics", "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//test//FR\nBEGIN:VEVENT\nUID:1\nDTSTAMP:20261123T080000Z\nDTSTART:20261123T090000Z\nSUMMARY:Réunion\nEND:VEVENT\nEND:VCALENDAR\n")
+	book := server.MakeBook("mdupont", "contacts", "Contacts")
+	server.Put("mdupont", book+"1.vcf", "BEGIN:VCARD\nVERSION:3.0\nUID:1\nFN:Sarah Smith\nN:Smith;Sarah;;;\nEND:VCARD\n")
+	if status, _ := server.Do("mdupont", "GET", calendar+"1.ics", "", ""); status != 200 {
+		t.Fatalf("the owner gets %d", status)
+	}
+	if status, _ := server.Do("jmartin", "GET", calendar+"1.ics", "", ""); status != 403 {
+		t.Fatalf("another person gets %d", status)
+	}
+}
+
+func TestChromiumShowsAPageInTheLanguageAskedFor(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, `<title>%s</title><p id=p>before</p><script>document.getElementById("p").textContent="after"</script>`, r.Header.Get("Accept-Language"))
+	}))
+	defer page.Close()
+	for _, c := range []struct {
+		o           testpeer.ChromiumOptions
+		title, text string
+	}{{testpeer.ChromiumOptions{}, "fr", "after"}, {testpeer.ChromiumOptions{Language: "en", NoScript: true}, "en", "before"}} {
+		ctx := testpeer.StartChromium(t, c.o)
+		if err := chromedp.Do(ctx, chromedp.Navigate(page.URL)); err != nil {
+			t.Fatal(err)
+		}
+		title, err := chromedp.Run(ctx, chromedp.Title())
+		if err != nil || !strings.HasPrefix(title, c.title) {
+			t.Fatalf("Accept-Language %q, %v", title, err)
+		}
+		text, err := chromedp.Run(ctx, chromedp.TextContent(chromedp.CSS("#p")))
+		if err != nil || text != c.text {
+			t.Fatalf("text %q, %v", text, err)
+		}
+	}
+}
+
+func TestPortsAreGivenOnce(t *testing.T) {
+	seen := map[int]bool{}
+	for range 50 {
+		port := testpeer.FreePort(t)
+		if seen[port] {
+			t.Fatalf("port %d given twice", port)
+		}
+		seen[port] = true
+	}
 }
