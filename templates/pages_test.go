@@ -1,0 +1,8 @@
+package templates
+
+// pages lists every page once, so that its template is checked against it;
+// TestEveryPageIsListed names those that are missing.
+var pages = []Page{
+	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
+	&WebError{},
+}
