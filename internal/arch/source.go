@@ -1,0 +1,122 @@
+package arch
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Source is one parsed Go file of the project.
+type Source struct {
+	Name   string // path from the project's root
+	Folder string
+	Test   bool
+	File   *ast.File
+	set    *token.FileSet
+}
+
+// Read parses every Go file under root but what npm, git and builds put there.
+func Read(root string) ([]Source, error) {
+	set := token.NewFileSet()
+	var sources []Source
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name := d.Name(); path != root && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "bin" || name == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(set, path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, Source{Name: name, Folder: filepath.ToSlash(filepath.Dir(name)), Test: strings.HasSuffix(name, "_test.go"), File: file, set: set})
+		return nil
+	})
+	return sources, err
+}
+
+// Imports builds the graph of the production files.
+func Imports(sources []Source) Graph {
+	g := Graph{}
+	for _, s := range sources {
+		if s.Test {
+			continue
+		}
+		for _, spec := range s.File.Imports {
+			if path, err := strconv.Unquote(spec.Path.Value); err == nil {
+				g[s.Folder] = append(g[s.Folder], path)
+			}
+		}
+	}
+	return g
+}
+
+// Banned lists the calls and words of one file that the house does not have, each with its line.
+func Banned(s Source) []string {
+	var found []string
+	say := func(at token.Pos, why string) {
+		found = append(found, fmt.Sprintf("%s:%d: %s", s.Name, s.set.Position(at).Line, why))
+	}
+	http := localName(s.File, "net/http", "http")
+	ast.Inspect(s.File, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if n.Recv == nil && n.Name.Name == "init" {
+				say(n.Pos(), "init(): parts are joined in cmd/beffroi/serve.go, in sight")
+			}
+		case *ast.CallExpr:
+			selector, ok := n.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			on, ok := selector.X.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			switch name := selector.Sel.Name; {
+			case http != "" && on.Name == http && name == "Error" && !s.Test:
+				say(n.Pos(), "http.Error goes on after it: handlers return an error")
+			case s.Test && (name == "Skip" || name == "Skipf" || name == "SkipNow"):
+				say(n.Pos(), "a test that skips proves nothing: let it fail")
+			}
+		}
+		return true
+	})
+	for _, group := range s.File.Comments {
+		for _, c := range group.List {
+			if strings.Contains(c.Text, "TO"+"DO") || strings.Contains(c.Text, "FIX"+"ME") {
+				say(c.Pos(), "a wish in a comment: file it where someone will read it")
+			}
+		}
+	}
+	return found
+}
+
+// localName is the name under which a file uses an import; "" when it does not.
+func localName(file *ast.File, path, name string) string {
+	for _, spec := range file.Imports {
+		if spec.Path.Value == strconv.Quote(path) {
+			if spec.Name != nil {
+				return spec.Name.Name
+			}
+			return name
+		}
+	}
+	return ""
+}
