@@ -1,0 +1,66 @@
+package directory
+
+import (
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// rdn is the first attribute and value of a DN, unescaped: "uid", "mdupont". Both
+// are empty when dn is not a DN.
+func rdn(dn string) (attribute, value string) {
+	first := dn
+	for i := 0; i < len(dn); i++ {
+		if dn[i] == '\\' {
+			i++
+			continue
+		}
+		if dn[i] == ',' || dn[i] == ';' {
+			first = dn[:i]
+			break
+		}
+	}
+	attribute, value, found := strings.Cut(first, "=")
+	if !found {
+		return "", ""
+	}
+	if !strings.ContainsAny(value, `\+"#`) {
+		return strings.TrimSpace(attribute), strings.TrimSpace(value)
+	}
+	parsed, err := ldap.ParseDN(first)
+	if err != nil || len(parsed.RDNs) == 0 || len(parsed.RDNs[0].Attributes) == 0 {
+		return "", ""
+	}
+	return parsed.RDNs[0].Attributes[0].Type, parsed.RDNs[0].Attributes[0].Value
+}
+
+// under says whether dn lies below base. Both are read as DNs: a value that
+// holds the base as escaped text is not below it.
+func under(dn, base string) bool {
+	if base == "" {
+		return true
+	}
+	d, err := ldap.ParseDN(dn)
+	if err != nil {
+		return false
+	}
+	b, err := ldap.ParseDN(base)
+	if err != nil {
+		return false
+	}
+	return b.AncestorOfFold(d)
+}
+
+// sameDN compares two DNs as a directory does: without regard to case and to the
+// spaces around names.
+func sameDN(a, b string) bool {
+	if strings.EqualFold(a, b) {
+		return true
+	}
+	x, err := ldap.ParseDN(a)
+	if err != nil {
+		return false
+	}
+	y, err := ldap.ParseDN(b)
+	return err == nil && x.EqualFold(y)
+}
