@@ -1,0 +1,3 @@
+package main
+
+func (c *camera) walkDemo() error { return nil }
