@@ -3,8 +3,8 @@
 // hides: content wider than the window (down to 320 pixels), messages on the
 // browser's console, and what axe finds.
 //
-//	make screens                                 build, start a demo, take the pictures
-//	go run ./e2e/screens -out screens/           against a demo that already runs
+//	make screens                                 build, start a demo if none answers, take the pictures
+//	go run ./e2e/screens -portal URL -provider URL   another demo
 //	go run ./e2e/screens -components             the components alone, no demo needed
 //	go run ./e2e/screens -only 'mail|agenda'     pages whose name matches
 //
@@ -23,9 +23,9 @@ import (
 )
 
 type options struct {
-	provider, portal, out, axe string
-	components, full, strict   bool
-	only                       *regexp.Regexp
+	provider, portal, out, axe, binary string
+	components, full, strict           bool
+	only                               *regexp.Regexp
 }
 
 func main() {
@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&o.portal, "portal", "http://127.0.0.1:8081", "address of the demo's portal")
 	flag.StringVar(&o.out, "out", "screens", "folder for the pictures, created")
 	flag.StringVar(&o.axe, "axe", filepath.FromSlash("templates/npm/node_modules/axe-core/axe.min.js"), "axe-core, skipped when missing")
+	flag.StringVar(&o.binary, "beffroi", filepath.FromSlash("bin/beffroi"), "what to start when no demo answers")
 	flag.BoolVar(&o.components, "components", false, "take the components instead of the demo")
 	flag.BoolVar(&o.full, "full", false, "whole pages rather than what the window shows")
 	flag.BoolVar(&o.strict, "strict", false, "findings make it exit 1")
@@ -59,6 +60,13 @@ func main() {
 func run(ctx context.Context, o options) (findings int, err error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return 0, err
+	}
+	if !o.components {
+		stop, err := ensureDemo(ctx, o)
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
 	}
 	b, err := startBrowser(ctx, o)
 	if err != nil {
