@@ -84,10 +84,10 @@ func academyLDIF(people []Person) string {
 		lines := []string{"objectClass: inetOrgPerson", "objectClass: acPersonnel", "uid: " + p.Login,
 			"cn: " + p.GivenName + " " + p.FamilyName, "sn: " + p.FamilyName, "givenName: " + p.GivenName,
 			"displayName: " + p.GivenName + " " + p.FamilyName, "mail: " + p.Mail, "preferredLanguage: " + p.Language,
-			"frEduRne: " + p.UAI, "frEduRneResp: " + p.Responsible, "frEduFonctAdm: " + p.Function, "acTypePersonnel: " + p.Kind,
+			"frEduRne: " + p.UAI, "frEduRneResp: " + p.Responsible, "frEduFonctAdm: " + p.Function, "employeeType: " + p.Kind,
 			"userPassword: " + ssha(Password, p.Login)}
 		if alias := p.Login + "@academie.test"; alias != p.Mail {
-			lines = append(lines, "acMailEquivalent: "+alias)
+			lines = append(lines, "mailAlternateAddress: "+alias)
 		}
 		for _, g := range p.Groups {
 			lines = append(lines, "memberOf: cn="+g+","+groupsDN)
