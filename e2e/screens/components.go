@@ -22,21 +22,40 @@ type sample struct {
 
 func (sample) Template() string { return "components" }
 
-// walkComponents serves the components and an error page by itself.
+// walkComponents serves the components and two error pages by itself.
 func (c *camera) walkComponents() error {
-	set, err := template.New("").Funcs(web.Funcs(i18n.Lang(c.lang))).ParseFS(templates.HTML, "*.html")
+	pages, err := componentPages(c.lang)
 	if err != nil {
 		return err
 	}
+	server := httptest.NewServer(pages)
+	defer server.Close()
+	for _, step := range []struct{ path, name string }{{"/", "components"}, {"/bare", "components-bare"}, {"/404", "components-404"}, {"/503", "components-503"}} {
+		if err := c.open(server.URL + step.path); err != nil {
+			return err
+		}
+		if err := c.take(step.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// componentPages serves the sample pages under the policy of the real ones.
+func componentPages(lang string) (*http.ServeMux, error) {
+	set, err := template.New("").Funcs(web.Funcs(i18n.Lang(lang))).ParseFS(templates.HTML, "*.html")
+	if err != nil {
+		return nil, err
+	}
 	if _, err := set.Parse(componentsHTML); err != nil {
-		return err
+		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/static/", web.Static())
 	serve := func(path string, page templates.Page) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			frame := page.Frame()
-			frame.Lang, frame.Path, frame.RequestID = c.lang, path, "7k2m9qx04rtv"
+			frame.Lang, frame.Path, frame.RequestID = lang, path, "7k2m9qx04rtv"
 			frame.Site = templates.SiteInfo{Name: "Académie de Flandre", Kind: "portal", Provider: "http://localhost:8080", Portal: "http://127.0.0.1:8081"}
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
@@ -48,23 +67,13 @@ func (c *camera) walkComponents() error {
 	person := &templates.PersonInfo{Name: "Marie-Charlotte de la Fontaine-Beauregard", Login: "mcfontaine", Mail: "marie-charlotte.de-la-fontaine@academie.test"}
 	page := &sample{Layout: templates.Layout{Title: "Composants", Module: "mail", Unread: 12, Person: person}}
 	bare := &sample{Layout: templates.Layout{Title: "Connexion", Bare: true}}
-	lost := &templates.WebError{Status: 404, Heading: i18n.T(i18n.Lang(c.lang), "web.error.heading.404"), Back: "/"}
+	lost := &templates.WebError{Status: 404, Heading: i18n.T(i18n.Lang(lang), "web.error.heading.404"), Back: "/"}
 	lost.Title, lost.Bare = lost.Heading, true
-	down := &templates.WebError{Status: 503, Heading: i18n.T(i18n.Lang(c.lang), "web.error.heading.503"), Message: i18n.T(i18n.Lang(c.lang), "web.error.timeout"), Back: "/"}
+	down := &templates.WebError{Status: 503, Heading: i18n.T(i18n.Lang(lang), "web.error.heading.503"), Message: i18n.T(i18n.Lang(lang), "web.error.timeout"), Back: "/"}
 	down.Title, down.Person, down.Module = down.Heading, person, "agenda"
 	serve("/", page)
 	serve("/bare", bare)
 	serve("/404", lost)
 	serve("/503", down)
-	server := httptest.NewServer(mux)
-	defer server.Close()
-	for _, step := range []struct{ path, name string }{{"/", "components"}, {"/bare", "components-bare"}, {"/404", "components-404"}, {"/503", "components-503"}} {
-		if err := c.open(server.URL + step.path); err != nil {
-			return err
-		}
-		if err := c.take(step.name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return mux, nil
 }

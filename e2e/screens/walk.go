@@ -3,7 +3,7 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // RFC 6238 says SHA-1
+	"crypto/sha1" // RFC 6238: the apps on the phones know SHA-1 only
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
