@@ -51,16 +51,42 @@ func under(dn, base string) bool {
 	return b.AncestorOfFold(d)
 }
 
-// sameDN compares two DNs as a directory does: without regard to case and to the
-// spaces around names.
+// sameDN compares two DNs as a directory does.
 func sameDN(a, b string) bool {
 	if strings.EqualFold(a, b) {
 		return true
 	}
-	x, err := ldap.ParseDN(a)
+	x, y := NormalDN(a), NormalDN(b)
+	return x != "" && x == y
+}
+
+// normalDN writes a DN so that equal ones are written alike: types and values
+// folded as a directory compares them, no needless spaces.
+func normalDN(dn string) (string, error) {
+	parsed, err := ldap.ParseDN(dn)
 	if err != nil {
-		return false
+		return "", err
 	}
-	y, err := ldap.ParseDN(b)
-	return err == nil && x.EqualFold(y)
+	var b strings.Builder
+	for i, part := range parsed.RDNs {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		for j, a := range part.Attributes {
+			if j > 0 {
+				b.WriteByte('+')
+			}
+			b.WriteString(strings.ToLower(a.Type) + "=" + ldap.EscapeDN(fold(a.Value, false)))
+		}
+	}
+	return b.String(), nil
+}
+
+// NormalDN is the one writing of a DN, for comparing; "" when dn is not one.
+func NormalDN(dn string) string {
+	normal, err := normalDN(dn)
+	if err != nil {
+		return ""
+	}
+	return normal
 }

@@ -1,0 +1,355 @@
+package directory
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// LDIF is a Directory in a text: for trials and tests. It understands the
+// attributes by which a real server closes and locks accounts and wants
+// passwords changed (pwdReset, pwdAccountLockedTime, shadowExpire), so that a
+// test can bring about every outcome. It is safe for concurrent use.
+type LDIF struct {
+	config Config
+	names  *groupNames
+	now    func() time.Time
+
+	mu      sync.RWMutex
+	entries []Entry
+	down    bool
+}
+
+var _ Directory = (*LDIF)(nil)
+
+// NewLDIF reads a directory. Of the configuration, only the preset, the
+// attributes, the bases, Groups, NestedGroups and LockoutDuration matter; people
+// are the entries that have a login and a password. Entries without the
+// attribute of the identifier get EntryUUID of their DN.
+func NewLDIF(text io.Reader, c Config, now func() time.Time) (*LDIF, error) {
+	if _, ok := presetOf(c.Preset); !ok {
+		return nil, &Mistake{"preset", fmt.Sprintf("%q is unknown", c.Preset)}
+	}
+	c = c.settled()
+	d := &LDIF{config: c, names: newGroupNames(c), now: now}
+	return d, d.Replace(text)
+}
+
+// Replace puts another text in place of the whole directory.
+func (d *LDIF) Replace(text io.Reader) error {
+	entries, err := ParseLDIF(text)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries = entries
+	return nil
+}
+
+// Set gives an attribute of one entry other values, or removes it when there are
+// none. ErrUnknown when no entry has the DN.
+func (d *LDIF) Set(dn, attribute string, values ...string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, entry := range d.entries {
+		if sameDN(entry.DN, dn) {
+			entry.Attributes[strings.ToLower(attribute)] = values
+			return nil
+		}
+	}
+	return ErrUnknown
+}
+
+// SetDown makes the directory answer ErrDown until it is set up again.
+func (d *LDIF) SetDown(down bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.down = down
+}
+
+// Authenticate implements Directory.
+func (d *LDIF) Authenticate(ctx context.Context, login, password string) (Person, Outcome, error) {
+	release, err := d.read(ctx)
+	if err != nil {
+		return Person{}, Outcome{}, err
+	}
+	defer release()
+	if !usablePassword(password) {
+		return Person{}, Outcome{Result: Wrong}, nil
+	}
+	typed, ok := typedLogin(login)
+	if !ok {
+		return Person{}, Outcome{Result: Unknown}, nil
+	}
+	entry, ok := d.person(d.config.Attributes.Login, typed)
+	if !ok {
+		return Person{}, Outcome{Result: Unknown}, nil
+	}
+	person := d.personOf(entry)
+	outcome := d.outcome(entry, person, password)
+	if outcome.OK() {
+		person.Groups = d.groupsOf(entry, person)
+	}
+	return person, outcome, nil
+}
+
+// outcome is what a server with a password policy would say.
+func (d *LDIF) outcome(entry Entry, person Person, password string) Outcome {
+	right := slices.ContainsFunc(entry.Values("userPassword"), func(stored string) bool { return matches(stored, password) })
+	f := found{person: person}
+	locked := false
+	if since, err := time.Parse("20060102150405Z", values(entry.Values).first("pwdAccountLockedTime")); err == nil {
+		f.lockedSince = since
+		locked = d.config.LockoutDuration == 0 || d.now().Before(since.Add(d.config.LockoutDuration))
+	}
+	code, said := uint16(ldap.LDAPResultInvalidCredentials), policyOf(nil)
+	switch {
+	case locked:
+		said.err = policyLocked
+	case right:
+		code = ldap.LDAPResultSuccess
+		if strings.EqualFold(values(entry.Values).first("pwdReset"), "TRUE") {
+			said.err = policyMustChange
+		}
+	}
+	outcome, _ := outcomeOf(code, "", said)
+	return f.judge(outcome, d.config.LockoutDuration)
+}
+
+// ByID implements Directory. Nothing is remembered: changes show at once.
+func (d *LDIF) ByID(ctx context.Context, id string) (Person, error) {
+	return d.by(ctx, func() (Entry, bool) {
+		id = strings.ToLower(id)
+		return d.only(func(entry Entry) bool { return id != "" && d.personOf(entry).ID == id })
+	})
+}
+
+// ByLogin implements Directory.
+func (d *LDIF) ByLogin(ctx context.Context, login string) (Person, error) {
+	typed, ok := typedLogin(login)
+	return d.by(ctx, func() (Entry, bool) {
+		if !ok {
+			return Entry{}, false
+		}
+		return d.person(d.config.Attributes.Login, typed)
+	})
+}
+
+// by finds a person with their groups.
+func (d *LDIF) by(ctx context.Context, find func() (Entry, bool)) (Person, error) {
+	release, err := d.read(ctx)
+	if err != nil {
+		return Person{}, err
+	}
+	defer release()
+	entry, ok := find()
+	if !ok {
+		return Person{}, ErrUnknown
+	}
+	person := d.personOf(entry)
+	person.Groups = d.groupsOf(entry, person)
+	return person, nil
+}
+
+// Search implements Directory.
+func (d *LDIF) Search(ctx context.Context, q Query) ([]Person, error) {
+	release, err := d.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	words := searchWords(q.Text)
+	if len(words) == 0 {
+		return nil, nil
+	}
+	var people []Person
+	for _, entry := range d.entries {
+		if !d.isPerson(entry) {
+			continue
+		}
+		person := d.personOf(entry)
+		if !person.Disabled && answers(person, words) {
+			people = append(people, person)
+		}
+	}
+	sortByName(people)
+	return people[:min(len(people), q.limit())], nil
+}
+
+// answers says whether every word is in the person's name, login or mail box.
+func answers(p Person, words []string) bool {
+	box, _, _ := strings.Cut(p.Mail, "@")
+	haystack := fold(strings.Join([]string{p.DisplayName, p.GivenName, p.FamilyName, p.Login, box}, "\n"), true)
+	for _, word := range words {
+		word = fold(word, true)
+		if len(word) < 4 && !strings.HasPrefix(haystack, word) && !strings.Contains(haystack, " "+word) || !strings.Contains(haystack, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// Ping implements Directory.
+func (d *LDIF) Ping(ctx context.Context) error {
+	release, err := d.read(ctx)
+	if err == nil {
+		release()
+	}
+	return err
+}
+
+// read begins a question; release ends it.
+func (d *LDIF) read(ctx context.Context) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.mu.RLock()
+	if d.down {
+		d.mu.RUnlock()
+		return nil, fmt.Errorf("%w: set down", ErrDown)
+	}
+	return d.mu.RUnlock, nil
+}
+
+func (d *LDIF) isPerson(entry Entry) bool {
+	return len(entry.Values(d.config.Attributes.Login)) > 0 && len(entry.Values("userPassword")) > 0 && under(entry.DN, d.config.PeopleBase)
+}
+
+// only finds the one person for whom ok holds; none when there are two.
+func (d *LDIF) only(ok func(Entry) bool) (Entry, bool) {
+	var found []Entry
+	for _, entry := range d.entries {
+		if d.isPerson(entry) && ok(entry) {
+			found = append(found, entry)
+		}
+	}
+	if len(found) != 1 {
+		return Entry{}, false
+	}
+	return found[0], true
+}
+
+// person finds who has a value of an attribute, compared as servers compare:
+// without regard to case, composition and repeated spaces.
+func (d *LDIF) person(attribute, value string) (Entry, bool) {
+	wanted := fold(value, false)
+	return d.only(func(entry Entry) bool {
+		return slices.ContainsFunc(entry.Values(attribute), func(v string) bool { return fold(v, false) == wanted })
+	})
+}
+
+func (d *LDIF) personOf(entry Entry) Person {
+	p := d.config.Attributes.person(entry.DN, entry.Values, d.now())
+	if p.ID == "" {
+		p.ID = EntryUUID(entry.DN)
+	}
+	return p
+}
+
+// groupsOf lists the person's groups by what both sides say.
+func (d *LDIF) groupsOf(entry Entry, p Person) []string {
+	a, c := d.config.Attributes, d.config
+	var groups []group
+	if c.Groups != groupsByMember {
+		for _, dn := range entry.Values(a.MemberOf) {
+			if name := d.names.name(dn); name != "" {
+				groups = append(groups, group{dn, name})
+			}
+		}
+	}
+	if c.Groups != groupsByMemberOf {
+		groups = append(groups, d.naming(p.DN, p.Login)...)
+	}
+	for i := 0; c.NestedGroups && i < len(groups) && i < maxNested; i++ {
+		for _, above := range d.naming(groups[i].dn, "") {
+			if !slices.ContainsFunc(groups, func(g group) bool { return sameDN(g.dn, above.dn) }) {
+				groups = append(groups, above)
+			}
+		}
+	}
+	return groupNamesOf(groups)
+}
+
+// naming lists the groups of which dn, or login, is a member.
+func (d *LDIF) naming(dn, login string) []group {
+	var groups []group
+	byLogin := strings.EqualFold(d.config.Attributes.Member, "memberUid")
+	for _, entry := range d.entries {
+		if !under(entry.DN, d.config.GroupsBase) {
+			continue
+		}
+		for _, member := range entry.Values(d.config.Attributes.Member) {
+			if byLogin && login != "" && fold(member, false) == fold(login, false) || !byLogin && sameDN(member, dn) {
+				if name := values(entry.Values).first(d.config.Attributes.GroupName); name != "" {
+					groups = append(groups, group{entry.DN, name})
+				}
+				break
+			}
+		}
+	}
+	return groups
+}
+
+// matches compares a password with a stored one: {SSHA}, {SHA}, {SSHA256},
+// {SSHA512} or in clear (RFC 2307 §5.3 and its usual extensions). An unknown
+// scheme matches nothing.
+func matches(stored, password string) bool {
+	scheme, value, found := strings.Cut(strings.TrimPrefix(stored, "{"), "}")
+	if !strings.HasPrefix(stored, "{") || !found {
+		return subtle.ConstantTimeCompare([]byte(stored), []byte(password)) == 1
+	}
+	var h hash.Hash
+	switch strings.ToUpper(scheme) {
+	case "SSHA", "SHA":
+		h = sha1.New()
+	case "SSHA256", "SHA256":
+		h = sha256.New()
+	case "SSHA512", "SHA512":
+		h = sha512.New()
+	default:
+		return false
+	}
+	sum, err := base64.StdEncoding.DecodeString(value)
+	if err != nil || len(sum) < h.Size() {
+		return false
+	}
+	h.Write([]byte(password))
+	h.Write(sum[h.Size():]) // the salt
+	return subtle.ConstantTimeCompare(h.Sum(nil), sum[:h.Size()]) == 1
+}
+
+// MatchesPassword says whether a password is the one stored in a userPassword
+// value, for servers that hold entries of their own.
+func MatchesPassword(stored, password string) bool {
+	return usablePassword(password) && matches(stored, password)
+}
+
+// EntryUUID is the identifier of an entry that has none: the name-based UUID
+// (version 5, RFC 9562 §5.5) of its DN in the X.500 name space, the DN written in
+// lower case without needless spaces. It is the same at every start.
+func EntryUUID(dn string) string {
+	name, err := normalDN(dn)
+	if err != nil {
+		name = strings.ToLower(dn)
+	}
+	h := sha1.New()
+	h.Write([]byte{0x6b, 0xa7, 0xb8, 0x14, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8})
+	h.Write([]byte(name))
+	u := h.Sum(nil)[:16]
+	u[6] = u[6]&0x0f | 0x50
+	u[8] = u[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
