@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -16,17 +17,26 @@ type Program struct {
 	Name  string
 	Path  string
 	Args  []string
-	Env   []string    // beside the environment of this process
-	Ready func() bool // asked until it says yes
+	Env   []string                 // beside the environment of this process
+	Ready func(output string) bool // asked with what it printed since this start, until it says yes
 }
 
 // StartProgram runs a program for the length of the test like any other server here. Output holds what it printed.
 func StartProgram(t testing.TB, p Program) *Server {
 	t.Helper()
-	dir := testDir(t, "program")
+	log, before := filepath.Join(testDir(t, "program"), "output.log"), 0
+	output := func() string {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return ""
+		}
+		return string(text)
+	}
 	return run(t, &process{
-		name: p.Name, log: filepath.Join(dir, "output.log"), ready: p.Ready,
+		name: p.Name, log: log,
+		ready: func() bool { return p.Ready(output()[before:]) },
 		command: func() *exec.Cmd {
+			before = len(output())
 			cmd := exec.Command(p.Path, p.Args...)
 			cmd.Env = append(os.Environ(), p.Env...)
 			return cmd
@@ -54,9 +64,6 @@ func WaitFor(t testing.TB, what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// errStopped ends a Main after Fatal.
-var errStopped = errors.New("stopped")
-
 // Main lets a program that is no test, such as a bench, use this package: f gets what a test gets, and Fatal ends f with an error.
 func Main(name string, out io.Writer, f func(t testing.TB)) (err error) {
 	m := &mainTest{name: name, out: out}
@@ -66,16 +73,8 @@ func Main(name string, out io.Writer, f func(t testing.TB)) (err error) {
 		}
 	}()
 	done := make(chan struct{})
-	go func() { // of its own, so that Fatal can end it from any depth
+	go func() { // a goroutine of its own, which Fatal ends from any depth
 		defer close(done)
-		defer func() {
-			if r := recover(); r != nil {
-				if r != errStopped {
-					fmt.Fprintln(out, name+":", r)
-				}
-				m.failed = true
-			}
-		}()
 		f(m)
 	}()
 	<-done
@@ -100,7 +99,7 @@ func (m *mainTest) Failed() bool                      { return m.failed }
 func (m *mainTest) Cleanup(f func())                  { m.cleanups = append(m.cleanups, f) }
 func (m *mainTest) Log(args ...any)                   { fmt.Fprintln(m.out, args...) }
 func (m *mainTest) Error(args ...any)                 { m.failed = true; m.Log(args...) }
-func (m *mainTest) Fatal(args ...any)                 { m.Error(args...); panic(errStopped) }
+func (m *mainTest) Fatal(args ...any)                 { m.Error(args...); runtime.Goexit() }
 func (m *mainTest) Logf(format string, args ...any)   { m.Log(fmt.Sprintf(format, args...)) }
 func (m *mainTest) Errorf(format string, args ...any) { m.Error(fmt.Sprintf(format, args...)) }
 func (m *mainTest) Fatalf(format string, args ...any) { m.Fatal(fmt.Sprintf(format, args...)) }
