@@ -176,11 +176,13 @@ func (c *camera) take(name string) error {
 			c.inspect(name, s.name+" "+theme)
 		}
 	}
-	// WCAG 1.4.10: nothing is lost at 320 CSS pixels.
-	if err := c.look(size{"320", 320, 640, true}, "light"); err != nil {
-		return err
+	// WCAG 1.4.10: nothing is lost at 320 CSS pixels, nor at 200 % zoom.
+	for _, s := range []size{{"320", 320, 640, true}, {"zoomed", 640, 450, false}} {
+		if err := c.look(s, "light"); err != nil {
+			return err
+		}
+		c.overflow(name, s.name)
 	}
-	c.overflow(name, "320")
 	if err := c.look(sizes[0], "light"); err != nil {
 		return err
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"beffroi/internal/i18n"
 	"beffroi/internal/web"
@@ -37,6 +40,20 @@ func (c *camera) walkComponents() error {
 		if err := c.take(step.name); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func serveComponents(ctx context.Context, address string) error {
+	pages, err := componentPages("fr")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Addr: address, Handler: pages, ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	fmt.Printf("http://%s/ /bare /404 /503; Ctrl-C ends\n", address)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
 	return nil
 }

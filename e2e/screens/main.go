@@ -6,6 +6,7 @@
 //	make screens                                 build, start a demo if none answers, take the pictures
 //	go run ./e2e/screens -portal URL -provider URL   another demo
 //	go run ./e2e/screens -components             the components alone, no demo needed
+//	go run ./e2e/screens -serve 127.0.0.1:8090   the components for your own browser
 //	go run ./e2e/screens -only 'mail|agenda'     pages whose name matches
 //
 // It exits 0 when every page was reached; findings are printed, not fatal,
@@ -23,9 +24,9 @@ import (
 )
 
 type options struct {
-	provider, portal, out, axe, binary string
-	components, full, strict           bool
-	only                               *regexp.Regexp
+	provider, portal, out, axe, binary, serve string
+	components, full, strict                  bool
+	only                                      *regexp.Regexp
 }
 
 func main() {
@@ -36,6 +37,7 @@ func main() {
 	flag.StringVar(&o.axe, "axe", filepath.FromSlash("templates/npm/node_modules/axe-core/axe.min.js"), "axe-core, skipped when missing")
 	flag.StringVar(&o.binary, "beffroi", filepath.FromSlash("bin/beffroi"), "what to start when no demo answers")
 	flag.BoolVar(&o.components, "components", false, "take the components instead of the demo")
+	flag.StringVar(&o.serve, "serve", "", "serve the components at this address, take nothing")
 	flag.BoolVar(&o.full, "full", false, "whole pages rather than what the window shows")
 	flag.BoolVar(&o.strict, "strict", false, "findings make it exit 1")
 	only := flag.String("only", "", "regular expression: take these pages only")
@@ -58,6 +60,9 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (findings int, err error) {
+	if o.serve != "" {
+		return 0, serveComponents(ctx, o.serve)
+	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return 0, err
 	}
