@@ -162,8 +162,11 @@ func (p *Portal) start(w http.ResponseWriter, r *http.Request, f *found, person 
 	if err != nil {
 		return err
 	}
+	// Each sign-in has a name of its own: two tabs that finish together would
+	// otherwise claim the same one.
+	unnamed := r.WithContext(session.With(r.Context(), nil))
 	err = p.db.InTx(r.Context(), func(ctx context.Context) error {
-		if _, err := p.sessions.Start(ctx, w, r, person.Sub, data); err != nil {
+		if _, err := p.sessions.Start(ctx, w, unnamed, person.Sub, data); err != nil {
 			return fmt.Errorf("start portal session: %w", err)
 		}
 		return p.audit.Record(ctx, audit.Person(person.Sub, person.Login),

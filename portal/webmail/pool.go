@@ -113,9 +113,9 @@ func (p *Pools) once(ctx context.Context, who owner, prefer string, u use, fresh
 		return err, false
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w: %w", errDown, ctx.Err(), err), false
+		return fmt.Errorf("%w: %w: %w", errDown, ctx.Err(), err), false // the watchdog did it
 	}
-	return fmt.Errorf("%w: %w", errDown, err), true
+	return fmt.Errorf("%w: %w", errDropped, err), true
 }
 
 // keepsConnection: the server said NO in good order, or fn refused; anything

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/net/idna"
 	nethtml "golang.org/x/net/html"
+	"golang.org/x/net/idna"
 )
 
 // The elements that a message may have. Everything else loses its tag and
@@ -24,7 +24,10 @@ var dropped = set(`
 	script svg math iframe object embed applet noscript template title textarea select datalist audio video canvas frameset
 	noframes noembed xmp plaintext map portal fencedframe dialog menu`)
 
-var void = set(`br col hr img wbr`)
+var (
+	void       = set(`br col hr img wbr`)
+	alignments = set(`left right center justify top middle bottom baseline`)
+)
 
 const (
 	maxOpenElements = 120     // deeper nesting is flattened
@@ -231,7 +234,7 @@ func (s *sanitizer) attribute(element string, a nethtml.Attribute) (string, bool
 		return cleanLine(v), v != ""
 	case "align", "valign":
 		v = strings.ToLower(v)
-		return v, set("left right center justify top middle bottom baseline")[v]
+		return v, alignments[v]
 	case "dir":
 		v = strings.ToLower(v)
 		return v, v == "ltr" || v == "rtl" || v == "auto"
