@@ -245,3 +245,45 @@ func errorJSON(w http.ResponseWriter, _ *http.Request, e *Error) {
 	w.WriteHeader(e.Status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": strings.ToLower(strings.ReplaceAll(http.StatusText(e.Status), " ", "_")), "key": e.Key})
 }
+
+// Kind is "provider" or "portal".
+func (s *Site) Kind() string { return s.cfg.Kind }
+
+// Routes serves mux, and answers what it does not know with the site's own
+// pages: 404, or 405 with Allow when the path is known for another method.
+func (s *Site) Routes(mux *http.ServeMux) http.Handler {
+	unknown := s.Browser(func(http.ResponseWriter, *http.Request) error {
+		return Fail(http.StatusNotFound, "web.error.not_found", nil)
+	})
+	method := s.Browser(func(http.ResponseWriter, *http.Request) error {
+		return Fail(http.StatusMethodNotAllowed, "web.error.method", nil)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		probe := &probe{header: http.Header{}}
+		h.ServeHTTP(probe, r)
+		switch {
+		case probe.status == http.StatusMethodNotAllowed:
+			w.Header().Set("Allow", probe.header.Get("Allow"))
+			method.ServeHTTP(w, r)
+		case probe.status >= 300 && probe.status < 400:
+			mux.ServeHTTP(w, r)
+		default:
+			unknown.ServeHTTP(w, r)
+		}
+	})
+}
+
+// probe learns what a handler would answer.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
