@@ -20,6 +20,7 @@
 //	GET  /account/signout      the question before signing out everywhere
 //	POST /account/signout      sign out everywhere
 //	POST /logout               sign out of this browser
+//	GET  /logout/done          signed out
 //
 // It promises: a session never skips a factor that an application asks for; a
 // wrong password, an unknown person and a locked person look the same from
@@ -44,7 +45,7 @@ import (
 type Result struct {
 	Person   directory.Person
 	SID      string    // public id of the provider's session
-	AuthTime time.Time // when the person last proved a password or a factor for this sign-in
+	AuthTime time.Time // when the password behind this answer was given
 	AMR      []string  // RFC 8176: "pwd", and "otp", "mfa" with a second factor
 	Level    Level
 }
@@ -103,6 +104,10 @@ type Config struct {
 	DelayMax        time.Duration // longest delay of an answer: 3 seconds
 	MaxFlows        int           // unfinished sign-ins kept; the oldest unproven ones make room: 100,000
 	HelpdeskContact string        // whom to call: a telephone number, a mail address or an https address
+
+	// GroupNames says groups in words, by language, where a refusal names them:
+	// "chefs-etablissement": {"fr": "chefs d’établissement", "en": "heads of school"}.
+	GroupNames map[string]map[string]string
 }
 
 // Dependencies is what New needs; all fields but Log and Config are required.

@@ -4,5 +4,7 @@ package templates
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
+	&SigninAccount{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},
+	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&WebError{},
 }

@@ -1,0 +1,78 @@
+package signin
+
+import (
+	"context"
+	"net/http"
+
+	"beffroi/internal/session"
+	"beffroi/internal/web"
+	"beffroi/templates"
+)
+
+// The account page is an application like any other, answered within the house.
+const accountProtocol = "account"
+
+type accountFinisher struct{}
+
+func accountApplication() Application {
+	return Application{
+		ID: "account", Name: map[string]string{"fr": "Mon compte", "en": "My account"},
+		// The password is enough to read it; it shows no secret and changes
+		// nothing but the end of one's own sessions.
+		Policy: Policy{Assurance: OneFactor},
+	}
+}
+
+func (accountFinisher) Application(context.Context, []byte) (Application, error) {
+	return accountApplication(), nil
+}
+
+func (accountFinisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, _ Result) error {
+	return web.Redirect(w, r, web.LocalPath(string(raw)))
+}
+
+func (accountFinisher) Refuse(http.ResponseWriter, *http.Request, []byte, Refusal) error {
+	return web.Fail(http.StatusForbidden, "signin.error.request", nil)
+}
+
+// needSession returns the session, or begins a sign-in that comes back here.
+func (s *Service) needSession(w http.ResponseWriter, r *http.Request, path string) (*session.Session, sessionData, error) {
+	sess, data := dataOf(r.Context())
+	if sess != nil {
+		return sess, data, nil
+	}
+	return nil, data, s.Begin(w, r, Request{Application: accountApplication(), Protocol: accountProtocol, Raw: []byte(path), Received: s.now()})
+}
+
+// showAccount answers GET /account: who am I, and what protects me.
+func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
+	sess, data, err := s.needSession(w, r, "/account")
+	if sess == nil {
+		return err
+	}
+	person, err := s.gate.Admit(r.Context(), sess.Person, accountApplication(), "")
+	if no := Refused(err); no != nil {
+		return s.notAdmitted(w, r, Flow{}, accountApplication(), no, sess.Person)
+	}
+	if err != nil {
+		return s.directoryDown(err)
+	}
+	factors, err := s.mfa.Factors(r.Context(), sess.Person)
+	if err != nil {
+		return err
+	}
+	sessions, err := s.sessions.Count(r.Context(), sess.Person)
+	if err != nil {
+		return err
+	}
+	page := &templates.SigninAccount{
+		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: person.Groups,
+		Since: data.AuthTime, TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
+		Contact: s.contact(),
+	}
+	for _, f := range factors {
+		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: f.Created, Used: f.Used})
+	}
+	page.Title, page.CSS = text(r, "signin.account.title"), signinCSS
+	return web.Render(w, r, http.StatusOK, page)
+}

@@ -1,0 +1,217 @@
+package signin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"beffroi/directory"
+	"beffroi/internal/audit"
+	"beffroi/internal/db"
+	"beffroi/internal/session"
+	"beffroi/internal/web"
+	"beffroi/templates"
+)
+
+// Mount adds the pages to the provider's routes.
+func (s *Service) Mount(mux *http.ServeMux, site *web.Site) {
+	page := func(pattern string, h web.Handler) { mux.Handle(pattern, site.Browser(h)) }
+
+	page("GET /signin", s.showStep)
+	page("POST /signin", s.postPassword)
+	page("GET /signin/factor", s.showStep)
+	page("POST /signin/factor", s.postFactor)
+	page("GET /signin/enrol", s.showStep)
+	page("POST /signin/enrol", s.postEnrol)
+	page("GET /signin/qr", s.showQR)
+	page("GET /signin/lost", s.showLost)
+	page("POST /signin/switch", s.postSwitch)
+
+	page("GET /account", s.showAccount)
+	page("GET /account/{$}", s.showAccount)
+	page("GET /account/signout", s.showSignOut)
+	page("POST /account/signout", s.postSignOut)
+	page("POST /logout", s.postLogout)
+	page("GET /logout/done", s.showSignedOut)
+}
+
+// Begin answers an application's request: at once, when the browser's session
+// is enough or no page may be shown, else by storing a flow and redirecting
+// (303) to its first page.
+func (s *Service) Begin(w http.ResponseWriter, r *http.Request, req Request) error {
+	if s.finishers[req.Protocol] == nil || len(req.Raw) > maxRaw {
+		return web.Fail(http.StatusBadRequest, "signin.error.request", fmt.Errorf("signin: protocol %q, %d bytes", req.Protocol, len(req.Raw)))
+	}
+	if req.Received.IsZero() {
+		req.Received = s.now()
+	}
+	f := newFlow(req, s.now().Add(s.cfg.FlowLife))
+	// One factor is assumed: whether it is a factor to ask for or one to make,
+	// the first page will find out.
+	step := Next(f, proofOf(r.Context()), req.Application.Policy, 1, s.now())
+	switch step.Kind {
+	case Done:
+		return s.finish(w, r, f, req.Application, step)
+	case Refuse:
+		return s.refuse(w, r, f, req.Application, step)
+	}
+	browser := newSecret()
+	if err := s.storeFlow(r.Context(), &f, browser); err != nil {
+		return err
+	}
+	s.pruneCookies(w, r)
+	s.setFlowCookie(w, f, browser)
+	return web.Redirect(w, r, stepURL("/signin", f))
+}
+
+func stepURL(path string, f Flow) string { return path + "?flow=" + url.QueryEscape(f.ID) }
+
+// attempt is what every step begins with: the flow, its application as it is
+// now, and what the browser's session has proven.
+type attempt struct {
+	flow  Flow
+	app   Application
+	proof Proof
+}
+
+// load reads the attempt that a request belongs to. When there is none, it has
+// answered with the page that says so, and ok is false.
+func (s *Service) load(w http.ResponseWriter, r *http.Request) (a attempt, ok bool, err error) {
+	a.flow, err = s.flow(r)
+	switch {
+	case errors.Is(err, errNoFlow):
+		return a, false, s.renderNotice(w, r, http.StatusGone, "expired", a.flow)
+	case errors.Is(err, errOtherBrowser):
+		s.audit.Refuse(r.Context(), audit.Anonymous(), audit.Event{Action: "signin.browser", Application: a.flow.Application, Outcome: "refused"})
+		return a, false, s.renderNotice(w, r, http.StatusForbidden, "browser", a.flow)
+	case err != nil:
+		return a, false, err
+	}
+	finisher := s.finishers[a.flow.Protocol]
+	if finisher == nil {
+		return a, false, s.renderNotice(w, r, http.StatusGone, "expired", a.flow)
+	}
+	a.app, err = finisher.Application(r.Context(), a.flow.Raw)
+	if errors.Is(err, db.ErrNotFound) {
+		return a, false, s.renderNotice(w, r, http.StatusForbidden, "application", a.flow)
+	}
+	if err != nil {
+		return a, false, fmt.Errorf("application of flow: %w", err)
+	}
+	a.proof = proofOf(r.Context())
+	web.AllowFormAction(w, r, a.app.Origins...)
+	return a, true, nil
+}
+
+// showStep is the dispatcher: it shows the page of what comes next, or gives
+// the answer when nothing does. Whatever address a step has, a browser that
+// comes too early or goes back sees the step that the flow is at.
+func (s *Service) showStep(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := s.load(w, r)
+	if !ok {
+		return err
+	}
+	step, err := s.next(r.Context(), a)
+	if err != nil {
+		return err
+	}
+	switch step.Kind {
+	case AskPassword:
+		return s.renderPassword(w, r, http.StatusOK, a, templates.SigninPassword{Login: a.flow.LoginHint})
+	case AskFactor:
+		return s.renderFactor(w, r, http.StatusOK, a, step.Person, templates.SigninFactor{})
+	case AskEnrol:
+		return s.renderEnrol(w, r, http.StatusOK, a, step.Person, templates.SigninEnrol{})
+	case Refuse:
+		return s.refuse(w, r, a.flow, a.app, step)
+	}
+	return s.finish(w, r, a.flow, a.app, step)
+}
+
+// next asks Next, having counted the factors if they matter.
+func (s *Service) next(ctx context.Context, a attempt) (Step, error) {
+	factors := 0
+	if person := subject(a.flow, a.proof); person != "" && required(a.app.Policy, a.flow.Assurance) > OneFactor {
+		var err error
+		if factors, err = s.mfa.Count(ctx, person); err != nil {
+			return Step{}, err
+		}
+	}
+	return Next(a.flow, a.proof, a.app.Policy, factors, s.now()), nil
+}
+
+// back sends a request that came out of order to the step that the flow is at.
+func (s *Service) back(w http.ResponseWriter, r *http.Request, f Flow) error {
+	return web.Redirect(w, r, stepURL("/signin", f))
+}
+
+// sessionData is what signin keeps in the provider's session.
+type sessionData struct {
+	AuthTime time.Time `json:"auth_time"`
+	FactorAt time.Time `json:"factor_at,omitzero"`
+	AMR      []string  `json:"amr"`
+	Level    Level     `json:"level"`
+	Login    string    `json:"login"`
+	Name     string    `json:"name"`
+	Mail     string    `json:"mail"`
+	Lang     string    `json:"lang,omitempty"`
+}
+
+// dataOf reads the session of the request; zero without one.
+func dataOf(ctx context.Context) (sess *session.Session, data sessionData) {
+	sess = session.From(ctx)
+	if sess == nil || json.Unmarshal(sess.Data, &data) != nil {
+		return nil, sessionData{} // unreadable data proves nothing
+	}
+	return sess, data
+}
+
+func proofOf(ctx context.Context) Proof {
+	sess, data := dataOf(ctx)
+	if sess == nil {
+		return Proof{}
+	}
+	return Proof{Person: sess.Person, AuthTime: data.AuthTime, FactorAt: data.FactorAt}
+}
+
+// PersonInfo names who is signed in, for the top bar of the provider's pages.
+func PersonInfo(ctx context.Context) *templates.PersonInfo {
+	sess, data := dataOf(ctx)
+	if sess == nil {
+		return nil
+	}
+	return &templates.PersonInfo{Name: data.Name, Login: data.Login, Mail: data.Mail}
+}
+
+// actorOf is the signed-in person as author of what happens.
+func actorOf(person directory.Person) audit.Actor { return audit.Person(person.ID, person.Login) }
+
+func amr(level Level) []string {
+	if level >= TwoFactors {
+		return []string{"pwd", "otp", "mfa"}
+	}
+	return []string{"pwd"}
+}
+
+// refuse answers a request that no page can help: to the application when it
+// forbade pages, to the person otherwise.
+func (s *Service) refuse(w http.ResponseWriter, r *http.Request, f Flow, app Application, step Step) error {
+	if f.Prompt == "none" {
+		return s.finishers[f.Protocol].Refuse(w, r, f.Raw, Refusal{Reason: step.Reason})
+	}
+	s.audit.Refuse(r.Context(), audit.Anonymous(), audit.Event{Action: "signin.level", Application: app.ID, Outcome: "refused"})
+	return s.renderNotice(w, r, http.StatusForbidden, "level", f)
+}
+
+// displayName is what pages call a person.
+func displayName(p directory.Person) string {
+	if name := strings.TrimSpace(p.DisplayName); name != "" {
+		return name
+	}
+	return p.Login
+}

@@ -1,0 +1,124 @@
+package signin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"beffroi/internal/audit"
+	"beffroi/internal/db"
+	"beffroi/internal/session"
+	"beffroi/internal/web"
+	"beffroi/templates"
+)
+
+// EndSession signs this browser out, runs the hooks and clears the cookie.
+// Without a session it only clears the cookie.
+func (s *Service) EndSession(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	sess, data := dataOf(r.Context())
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if sess != nil {
+			if err := s.runHooks(ctx, sess.Person, sess.SID); err != nil {
+				return err
+			}
+			if err := s.audit.Record(ctx, audit.Person(sess.Person, data.Login), audit.Event{Action: "signout", Target: sess.Person, Outcome: "ok", Detail: map[string]string{"sid": sess.SID}}); err != nil {
+				return err
+			}
+		}
+		return s.sessions.End(ctx, w, r)
+	})
+}
+
+// SignOutEverywhere ends every session of the person and all that rests on
+// them, offline tokens too (by the hooks and by Gate.AdmitOffline).
+func (s *Service) SignOutEverywhere(ctx context.Context, actor audit.Actor, person string) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.endEverywhere(ctx, person); err != nil {
+			return err
+		}
+		return s.audit.Record(ctx, actor, audit.Event{Action: "signout.everywhere", Target: person, Outcome: "ok"})
+	})
+}
+
+// endEverywhere is SignOutEverywhere in the caller's transaction, without its
+// audit row: a reset of factors ends in it too.
+func (s *Service) endEverywhere(ctx context.Context, person string) error {
+	// The moment first: a session that begins while this runs waits for it or
+	// is newer than it.
+	_, err := s.db.Exec(ctx, `INSERT INTO signin_ended (person, ended) VALUES ($1, $2)
+		ON CONFLICT (person) DO UPDATE SET ended = excluded.ended`, person, db.At(s.now()))
+	if err != nil {
+		return fmt.Errorf("sign %s out everywhere: %w", person, err)
+	}
+	if _, err := s.db.Exec(ctx, "DELETE FROM signin_flow WHERE person = $1", person); err != nil {
+		return fmt.Errorf("sign %s out everywhere: %w", person, err)
+	}
+	if _, err := s.sessions.EndAll(ctx, person); err != nil {
+		return fmt.Errorf("sign %s out everywhere: %w", person, err)
+	}
+	return s.runHooks(ctx, person, "")
+}
+
+// postLogout answers POST /logout.
+func (s *Service) postLogout(w http.ResponseWriter, r *http.Request) error {
+	if err := s.EndSession(r.Context(), w, r); err != nil {
+		return err
+	}
+	return web.Redirect(w, r, "/logout/done")
+}
+
+// showSignedOut answers GET /logout/done.
+func (s *Service) showSignedOut(w http.ResponseWriter, r *http.Request) error {
+	page := &templates.SigninNotice{Reason: "signedout"}
+	page.Title, page.Bare, page.CSS = text(r, "signin.signedout.title"), true, signinCSS
+	return web.Render(w, r, http.StatusOK, page)
+}
+
+// postSwitch answers POST /signin/switch: the flow goes on as somebody else.
+func (s *Service) postSwitch(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := s.load(w, r)
+	if !ok {
+		return err
+	}
+	if session.From(r.Context()) != nil {
+		if err := s.EndSession(r.Context(), w, r); err != nil {
+			return err
+		}
+	}
+	if a.flow.proof != "" {
+		if err := s.spend(r.Context(), a.flow); err != nil && err != errMoved {
+			return err
+		}
+	}
+	return s.back(w, r, a.flow)
+}
+
+// showSignOut answers GET /account/signout: the question before.
+func (s *Service) showSignOut(w http.ResponseWriter, r *http.Request) error {
+	sess, _, err := s.needSession(w, r, "/account/signout")
+	if sess == nil {
+		return err
+	}
+	n, err := s.sessions.Count(r.Context(), sess.Person)
+	if err != nil {
+		return err
+	}
+	page := &templates.SigninSignout{Sessions: n}
+	page.Title, page.CSS = text(r, "signin.everywhere.title"), signinCSS
+	return web.Render(w, r, http.StatusOK, page)
+}
+
+// postSignOut answers POST /account/signout: everywhere, this browser too.
+func (s *Service) postSignOut(w http.ResponseWriter, r *http.Request) error {
+	sess, data, err := s.needSession(w, r, "/account/signout")
+	if sess == nil {
+		return err
+	}
+	if err := s.SignOutEverywhere(r.Context(), audit.Person(sess.Person, data.Login), sess.Person); err != nil {
+		return err
+	}
+	if err := s.sessions.End(r.Context(), w, r); err != nil {
+		return err
+	}
+	return web.Redirect(w, r, "/logout/done")
+}

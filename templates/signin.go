@@ -1,0 +1,122 @@
+package templates
+
+import (
+	"html/template"
+	"time"
+)
+
+// SigninAttempt is what the pages of one attempt to sign in share.
+type SigninAttempt struct {
+	Flow        string // goes into the form's address
+	Application string // "GLPI", in the reader's language
+	Name        string // who is signing in, once known
+}
+
+// SigninPassword is the name-and-password form.
+type SigninPassword struct {
+	Layout
+	SigninAttempt
+	Login   string // typed before, or proposed by the application
+	Problem string // "", "empty" or "wrong"
+	Limit   int    // wrong passwords before one must wait
+	Minutes int    // how long
+}
+
+func (SigninPassword) Template() string { return "signin_password.html" }
+
+// SigninFactor asks for the code of a second factor.
+type SigninFactor struct {
+	Layout
+	SigninAttempt
+	Problem string // "", "empty", "wrong", "used" or "locked"
+	Minutes int    // how long one waits when locked
+}
+
+func (SigninFactor) Template() string { return "signin_factor.html" }
+
+// SigninEnrol shows a new secret and asks for its first code.
+type SigninEnrol struct {
+	Layout
+	SigninAttempt
+	URI     template.URL // otpauth://
+	Secret  []string     // base32, in groups of four to read aloud
+	Problem string       // "", "empty" or "wrong"
+}
+
+func (SigninEnrol) Template() string { return "signin_enrol.html" }
+
+// SigninContact is whom to ask.
+type SigninContact struct {
+	Text string       // empty when none is configured
+	Link template.URL // tel:, mailto: or https:; empty for plain text
+}
+
+// SigninLost says what to do without one's phone or password.
+type SigninLost struct {
+	Layout
+	Flow    string // to go back to; may be empty
+	Contact SigninContact
+}
+
+func (SigninLost) Template() string { return "signin_lost.html" }
+
+// SigninRefused says why an application stays closed to this person.
+type SigninRefused struct {
+	Layout
+	SigninAttempt
+	Login   string
+	Reason  string   // "gone", "disabled", "not_in_group" or "session_ended"
+	Groups  []string // those that would open it, in words
+	Contact SigninContact
+}
+
+func (SigninRefused) Template() string { return "signin_refused.html" }
+
+// SigninOutcome says why a right password does not open the account today.
+type SigninOutcome struct {
+	Layout
+	SigninAttempt
+	Reason  string    // directory.Result: "must-change", "expired", "locked", "disabled", "not-now"
+	Until   time.Time // locked: until when, if known
+	Contact SigninContact
+}
+
+func (SigninOutcome) Template() string { return "signin_outcome.html" }
+
+// SigninNotice is a page that ends here: "expired", "browser", "application",
+// "level" or "signedout".
+type SigninNotice struct {
+	Layout
+	Reason  string
+	Contact SigninContact
+}
+
+func (SigninNotice) Template() string { return "signin_notice.html" }
+
+// SigninAccount is who I am, and what protects me.
+type SigninAccount struct {
+	Layout
+	Name, Login, Mail, Function string
+	Groups                      []string
+	Factors                     []SigninFactorInfo
+	Since                       time.Time // of this sign-in
+	TwoFactors                  bool      // this sign-in proved both
+	Sessions                    int
+	Contact                     SigninContact
+}
+
+func (SigninAccount) Template() string { return "signin_account.html" }
+
+// SigninFactorInfo is one second factor, without its secret.
+type SigninFactorInfo struct {
+	Kind, Name    string
+	Created, Used time.Time
+}
+
+// SigninSignout asks before signing out everywhere.
+type SigninSignout struct {
+	Layout
+	Sessions int
+}
+
+func (SigninSignout) Template() string { return "signin_signout.html" }
