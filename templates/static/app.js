@@ -3,7 +3,12 @@
 
 const root = document.documentElement;
 root.classList.add("js");
-for (const el of document.querySelectorAll("[data-js][hidden]")) el.hidden = false;
+function arrive(part) {
+  for (const el of part.querySelectorAll("[data-js][hidden]")) el.hidden = false;
+  // After an answer with errors, reading starts at the errors.
+  part.querySelector("[data-focus]")?.focus();
+}
+arrive(document);
 
 // ── one live region, for what sight would notice ────────────────────────────
 const live = document.getElementById("live");
@@ -86,15 +91,15 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// ── after an answer with errors, reading starts at the errors ───────────────
-document.querySelector("[data-focus]")?.focus();
-
 // ── choices that apply at once: <select data-submit> ────────────────────────
 document.addEventListener("change", (event) => {
   if (event.target.matches?.("[data-submit]")) event.target.form?.requestSubmit();
 });
 
-// ── htmx: say when an exchange fails; what was written stays ────────────────
+// ── htmx: parts arrive as pages do; say when an exchange fails; what was written stays ────────────────
+document.addEventListener("htmx:load", (event) => {
+  if (event.detail.elt !== document.body) arrive(event.detail.elt);
+});
 document.addEventListener("htmx:responseError", () => say(live?.dataset.failed, 0));
 document.addEventListener("htmx:sendError", () => say(live?.dataset.offline, 0));
 document.addEventListener("htmx:timeout", () => say(live?.dataset.offline, 0));
