@@ -1,0 +1,309 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"beffroi/internal/audit"
+	"beffroi/internal/web"
+	"beffroi/signin"
+)
+
+// promptValues is what prompt may say (discovery: prompt_values_supported).
+// consent is accepted and asks nothing: the academy has consented for its
+// applications. select_account is a new sign-in.
+var promptValues = []string{"none", "login", "consent", "select_account"}
+
+// authRequest is an authorization request that has passed the front door.
+type authRequest struct {
+	client      *Client
+	redirectURI string
+	state       string
+	nonce       string
+	challenge   string
+	scopes      []string // granted
+	prompt      string   // "", "none" or "login", as signin understands it
+	maxAge      *int64
+	loginHint   string
+	uiLocales   string
+	hintSub     string // whom the id_token_hint names
+	assurance   signin.Level
+	form        url.Values // what has a meaning here, and nothing else
+}
+
+// meaningful parameters are kept across the sign-in; others are ignored.
+var meaningful = []string{"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
+	"response_mode", "prompt", "max_age", "login_hint", "ui_locales", "id_token_hint", "acr_values"}
+
+// authError is a refusal that the application may be told of, at its redirect URI.
+type authError struct {
+	request           *authRequest // with client, redirectURI and state
+	code, description string
+	cause             error
+}
+
+func (e *authError) Error() string { return e.code + ": " + e.description }
+func (e *authError) Unwrap() error { return e.cause }
+
+// authorize is GET /oauth2/authorize.
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
+	if len(r.URL.RawQuery) > maxAddress {
+		return web.Fail(http.StatusBadRequest, "oidc.error.request", errors.New("the authorization request is too long"))
+	}
+	form, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return web.Fail(http.StatusBadRequest, "oidc.error.request", err)
+	}
+	a, err := p.parseAuthorize(r.Context(), form)
+	if err != nil {
+		return p.answerAuthorizeError(w, r, err)
+	}
+	return p.begin(w, r, a)
+}
+
+// authorizePost is POST /oauth2/authorize (OpenID Connect Core §3.1.2.1). It
+// comes from another site, so it brings no cookie (SameSite=Lax); sent back as
+// a GET it does, and passes the same door.
+func (p *Provider) authorizePost(w http.ResponseWriter, r *http.Request) error {
+	return p.postToGet(w, r, "/oauth2/authorize")
+}
+
+// postToGet answers a form posted by another site with a redirect to the same
+// page, the form in its address.
+func (p *Provider) postToGet(w http.ResponseWriter, r *http.Request, path string) error {
+	if r.URL.RawQuery != "" {
+		return web.Fail(http.StatusBadRequest, "oidc.error.request", errors.New("parameters in the address and in the body"))
+	}
+	if err := r.ParseForm(); err != nil {
+		return web.Fail(http.StatusBadRequest, "oidc.error.request", err)
+	}
+	query := r.PostForm.Encode() // what stands twice still does
+	if len(query) > maxAddress {
+		return web.Fail(http.StatusBadRequest, "oidc.error.request", errors.New("the request is too long"))
+	}
+	return web.Redirect(w, r, p.cfg.Issuer+path+"?"+query)
+}
+
+// parseAuthorize reads a request. Its errors are *authError, which may be sent
+// to the application, or *web.Error, which must not: where the redirect URI is
+// not known to be the application's, nothing is redirected.
+func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRequest, error) {
+	again := repeated(form)
+	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
+		return nil, web.Fail(http.StatusBadRequest, "oidc.error.client", errors.New("client_id or redirect_uri is missing or stands twice"))
+	}
+	c, err := p.clients.Get(ctx, form.Get("client_id"))
+	if errors.Is(err, ErrUnknownClient) {
+		p.refuse(ctx, nil, audit.Event{Action: "oidc.authorize", Detail: map[string]string{"reason": "client", "client_id": form.Get("client_id")}})
+		return nil, web.Fail(http.StatusBadRequest, "oidc.error.client", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a := &authRequest{client: c, redirectURI: form.Get("redirect_uri")}
+	if !c.may(GrantCode) || !matchRedirect(c.RedirectURIs, a.redirectURI) {
+		p.refuse(ctx, nil, audit.Event{Action: "oidc.authorize", Application: c.ID, Detail: map[string]string{"reason": "redirect_uri", "redirect_uri": a.redirectURI}})
+		return nil, web.Fail(http.StatusBadRequest, "oidc.error.redirect", errors.New("redirect_uri is not registered for "+c.ID))
+	}
+	if len(form["state"]) == 1 {
+		a.state = form.Get("state")
+	}
+	no := func(code, description string) error {
+		return &authError{request: a, code: code, description: description}
+	}
+	if again != "" {
+		return nil, no("invalid_request", "the parameter "+printable(again)+" stands twice")
+	}
+	if err := a.readShape(form, no); err != nil {
+		return nil, err
+	}
+	if err := p.readScopes(ctx, a, form, no); err != nil {
+		return nil, err
+	}
+	if err := a.readPKCE(form, no); err != nil {
+		return nil, err
+	}
+	if err := p.readIdentity(a, form, no); err != nil {
+		return nil, err
+	}
+	a.form = url.Values{}
+	for _, name := range meaningful {
+		if form.Has(name) {
+			a.form[name] = form[name]
+		}
+	}
+	return a, nil
+}
+
+// readShape reads how the request is made and answered.
+func (a *authRequest) readShape(form url.Values, no func(code, description string) error) error {
+	switch {
+	case form.Has("request"):
+		return no("request_not_supported", "request objects are not offered") // T3, T4
+	case form.Has("request_uri"):
+		return no("request_uri_not_supported", "request_uri is not offered") // T5
+	case form.Has("registration"):
+		return no("registration_not_supported", "the parameter registration is not offered")
+	}
+	switch form.Get("response_type") {
+	case "code":
+	case "":
+		return no("invalid_request", "response_type is missing")
+	default:
+		return no("unsupported_response_type", "only response_type=code is offered")
+	}
+	if m := form.Get("response_mode"); m != "" && m != "query" {
+		return no("invalid_request", "only response_mode=query is offered")
+	}
+	if a.nonce = form.Get("nonce"); len(a.nonce) > 1024 {
+		return no("invalid_request", "nonce is longer than 1024 characters")
+	}
+	return nil
+}
+
+// readScopes settles what is granted: a scope that nobody here knows is ignored
+// (OpenID Connect Core §3.1.2.1), one that the application may not have is refused.
+func (p *Provider) readScopes(ctx context.Context, a *authRequest, form url.Values, no func(code, description string) error) error {
+	set, err := p.clients.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range words(form.Get("scope")) {
+		switch {
+		case slices.Contains(a.client.Scopes, s):
+			if !slices.Contains(a.scopes, s) {
+				a.scopes = append(a.scopes, s)
+			}
+		case set.scopes[s]:
+			return no("invalid_scope", "the application may not ask for the scope "+printable(s))
+		}
+	}
+	return nil
+}
+
+// readPKCE: S256 and nothing else, required unless waived for the application.
+func (a *authRequest) readPKCE(form url.Values, no func(code, description string) error) error {
+	a.challenge = form.Get("code_challenge")
+	method := form.Get("code_challenge_method")
+	switch {
+	case a.challenge == "" && method != "":
+		return no("invalid_request", "code_challenge is missing")
+	case a.challenge == "" && a.client.PKCEWaived:
+		return nil
+	case a.challenge == "":
+		return no("invalid_request", "PKCE is required: code_challenge is missing")
+	case method != "S256":
+		return no("invalid_request", "code_challenge_method must be S256")
+	case len(a.challenge) != 43 || !hashToken.MatchString(a.challenge):
+		return no("invalid_request", "code_challenge must be a SHA-256 in base64url, 43 characters")
+	}
+	return nil
+}
+
+// readIdentity reads what the request says of the person and of the sign-in.
+func (p *Provider) readIdentity(a *authRequest, form url.Values, no func(code, description string) error) error {
+	prompts := words(form.Get("prompt"))
+	for _, s := range prompts {
+		if !slices.Contains(promptValues, s) {
+			return no("invalid_request", "this prompt is not offered")
+		}
+	}
+	switch {
+	case slices.Contains(prompts, "none"):
+		if len(prompts) > 1 {
+			return no("invalid_request", "prompt=none stands alone")
+		}
+		a.prompt = "none"
+	case slices.Contains(prompts, "login"), slices.Contains(prompts, "select_account"):
+		a.prompt = "login"
+	}
+	if form.Has("max_age") {
+		n, ok := seconds(form.Get("max_age"))
+		if !ok {
+			return no("invalid_request", "max_age must be a number of seconds") // T2
+		}
+		a.maxAge = &n
+	}
+	a.loginHint, a.uiLocales = form.Get("login_hint"), form.Get("ui_locales")
+	// acr_values is a wish, in order of preference (§3.1.2.1).
+	for _, acr := range words(form.Get("acr_values")) {
+		if level := signin.LevelOf(acr); level != 0 {
+			a.assurance = level
+			break
+		}
+	}
+	if form.Get("id_token_hint") != "" {
+		hint, err := p.readHint(form.Get("id_token_hint"))
+		if err != nil || hint.client != a.client.ID {
+			return no("invalid_request", "id_token_hint is not an ID token of this application")
+		}
+		a.hintSub = hint.sub
+		if a.loginHint == "" {
+			a.loginHint = hint.login
+		}
+	}
+	return nil
+}
+
+// seconds reads a plain decimal number, at most ten digits.
+func seconds(s string) (int64, bool) {
+	if s == "" || len(s) > 10 || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
+}
+
+// request is the accepted request as fosite reads it. What fosite is strict
+// about without need is made plain first: a state is always there (T12), only
+// granted scopes are asked.
+func (a *authRequest) request() *http.Request {
+	form := url.Values{}
+	for name, values := range a.form {
+		form[name] = values
+	}
+	form.Set("scope", strings.Join(a.scopes, " "))
+	form.Set("state", "ours")
+	form.Del("response_mode")
+	return &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/oauth2/authorize"}, Header: http.Header{}, Form: form, PostForm: url.Values{}}
+}
+
+// answerAuthorizeError sends a refusal to the application where that is safe.
+func (p *Provider) answerAuthorizeError(w http.ResponseWriter, r *http.Request, err error) error {
+	var e *authError
+	if !errors.As(err, &e) {
+		return err
+	}
+	if err := p.redirectError(w, e.request, e.code, e.description); err != nil {
+		return err
+	}
+	p.log.InfoContext(r.Context(), "authorization refused", "application", e.request.client.ID, "error", e.Error(), "request", web.RequestID(r.Context()))
+	return nil
+}
+
+// redirectError is RFC 6749 §4.1.2.1.
+func (p *Provider) redirectError(w http.ResponseWriter, a *authRequest, code, description string) error {
+	parameters := url.Values{"error": {code}}
+	if description != "" {
+		parameters.Set("error_description", description)
+	}
+	p.redirectBack(w, a, parameters)
+	return nil
+}
+
+// redirectBack answers 303 to the application, with state as it came and iss
+// (RFC 9207), which tells the application which provider answers.
+func (p *Provider) redirectBack(w http.ResponseWriter, a *authRequest, parameters url.Values) {
+	if a.state != "" {
+		parameters.Set("state", a.state)
+	}
+	parameters.Set("iss", p.cfg.Issuer)
+	w.Header().Set("Location", withParameters(a.redirectURI, parameters))
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusSeeOther)
+}

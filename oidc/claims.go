@@ -1,0 +1,84 @@
+package oidc
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"beffroi/directory"
+)
+
+// personClaims is what the scopes tell about a person, beside sub. It is pure;
+// what the directory does not hold is left out.
+func personClaims(person directory.Person, scopes []string) map[string]any {
+	claims := map[string]any{"sub": person.ID}
+	put := func(name, value string) {
+		if value != "" {
+			claims[name] = value
+		}
+	}
+	if slices.Contains(scopes, "profile") {
+		put("preferred_username", person.Login)
+		put("name", person.DisplayName)
+		put("given_name", person.GivenName)
+		put("family_name", person.FamilyName)
+		put("locale", person.Language)
+	}
+	if slices.Contains(scopes, "email") && person.Mail != "" {
+		claims["email"], claims["email_verified"] = person.Mail, true // the academy gave the address
+	}
+	if slices.Contains(scopes, "phone") {
+		put("phone_number", person.Phone)
+	}
+	if slices.Contains(scopes, "groups") {
+		putGroups(claims, person.Groups)
+	}
+	return claims
+}
+
+// putGroups writes the groups as an array, and flat beside it: Dovecot and other
+// readers of plain strings cannot see into an array.
+func putGroups(claims map[string]any, groups []string) {
+	if groups == nil {
+		groups = []string{}
+	}
+	claims["groups"], claims["groups_csv"] = groups, strings.Join(groups, ",")
+}
+
+// idToken signs the ID token of an issue (OpenID Connect Core §2).
+func (p *Provider) idToken(i *issue, access string) (string, error) {
+	claims := personClaims(i.person, i.scopes)
+	now := p.now()
+	claims["iss"] = p.cfg.Issuer
+	claims["aud"] = i.client.ID
+	claims["azp"] = i.client.ID
+	claims["iat"] = now.Unix()
+	claims["exp"] = now.Add(p.cfg.IDTokenLife).Unix()
+	claims["auth_time"] = i.grant.AuthTime.Unix()
+	claims["acr"] = i.grant.ACR
+	claims["amr"] = words(i.grant.AMR)
+	claims["sid"] = i.grant.SID
+	claims["at_hash"] = leftHalf(access)
+	if i.grant.Nonce != "" && i.stores.Origin == originCode {
+		claims["nonce"] = i.grant.Nonce // not repeated on refresh (§12.2, T16)
+	}
+	return p.keys.sign(i.client.IDTokenAlg, claims)
+}
+
+// hint is an ID token that comes back.
+type hint struct{ client, sub, sid, login string }
+
+// readHint reads an id_token_hint: signed here, for one client, expired or not
+// (RP-Initiated Logout §2: sessions outlive ID tokens).
+func (p *Provider) readHint(idToken string) (hint, error) {
+	claims, err := p.keys.verify(idToken)
+	if err != nil {
+		return hint{}, err
+	}
+	text := func(name string) string { s, _ := claims[name].(string); return s }
+	h := hint{client: text("aud"), sub: text("sub"), sid: text("sid"), login: text("preferred_username")}
+	if text("iss") != p.cfg.Issuer || h.client == "" || h.sub == "" {
+		return hint{}, errors.New("the hint is not an ID token of this provider")
+	}
+	return h, nil
+}

@@ -1,0 +1,343 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"beffroi/internal/audit"
+	"beffroi/internal/db"
+	"beffroi/internal/secret"
+)
+
+// Errors of the registry that a command answers differently.
+var (
+	ErrUnknownClient = errors.New("no such application")
+	ErrClientExists  = errors.New("an application with this id exists")
+	ErrClientFixed   = errors.New("the application stands in the configuration file: change it there")
+)
+
+// How old the copy of the registry in memory may be: after fresh it is renewed
+// by one of the requests, after stale every request waits for that.
+const (
+	clientsFresh = time.Second
+	clientsStale = 4 * time.Second
+)
+
+// Clients is the registry: the configuration file's applications, which only
+// the file changes, and the database's. Reading costs no query per request; a
+// change made by a command on any machine is seen within seconds.
+type Clients struct {
+	db        *db.DB
+	audit     *audit.Log
+	now       func() time.Time
+	assurance int
+	fixed     map[string]*Client
+
+	current atomic.Pointer[clientSet]
+	loading sync.Mutex
+}
+
+type clientSet struct {
+	byID     map[string]*Client
+	audience map[string]*Client
+	scopes   map[string]bool // known to the provider or to any application
+	loaded   time.Time
+}
+
+// Entry is an application and where it comes from.
+type Entry struct {
+	Client
+	FromFile bool      `json:"from_file"`
+	Created  time.Time `json:"created,omitzero"`
+	Changed  time.Time `json:"changed,omitzero"`
+}
+
+// OpenClients reads the registry. Every mistake of the file's applications is
+// returned at once, among them an ID that the database has too. assurance is
+// asked of applications that ask nothing themselves.
+func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, assurance int, now func() time.Time) (*Clients, error) {
+	c := &Clients{db: d, audit: a, now: now, assurance: assurance, fixed: map[string]*Client{}}
+	var all []error
+	audiences := map[string][]string{}
+	for _, one := range file {
+		all = append(all, one.Validate()...)
+		if one.SecretFile != "" {
+			text, err := os.ReadFile(one.SecretFile)
+			switch s := strings.TrimSpace(string(text)); {
+			case err != nil:
+				all = append(all, fmt.Errorf("application %q: secret_file: %w", one.ID, err))
+			case len(s) < 16:
+				all = append(all, fmt.Errorf("application %q: secret_file: shorter than 16 characters", one.ID))
+			default:
+				one.SecretHashes = append(slices.Clone(one.SecretHashes), secret.Hash(s))
+			}
+		}
+		if c.fixed[one.ID] != nil {
+			all = append(all, fmt.Errorf("application %q: id: stands twice in the configuration file", one.ID))
+		}
+		one = one.withDefaults(assurance)
+		c.fixed[one.ID] = &one
+		if one.Audience != "" {
+			audiences[one.Audience] = append(audiences[one.Audience], one.ID)
+		}
+	}
+	stored, err := c.stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range stored {
+		if c.fixed[e.ID] != nil {
+			all = append(all, fmt.Errorf("application %q: id: stands in the configuration file and in the database; remove one", e.ID))
+		}
+		if e.Audience != "" {
+			audiences[e.Audience] = append(audiences[e.Audience], e.ID)
+		}
+	}
+	for audience, ids := range audiences {
+		if len(ids) > 1 {
+			all = append(all, fmt.Errorf("applications %s: audience: %q belongs to one application only", strings.Join(ids, ", "), audience))
+		}
+	}
+	if err := errors.Join(all...); err != nil {
+		return nil, err
+	}
+	c.current.Store(c.assemble(stored))
+	return c, nil
+}
+
+func (c *Clients) stored(ctx context.Context) ([]Entry, error) {
+	all, err := db.All(ctx, c.db, func(scan func(...any) error) (Entry, error) {
+		var e Entry
+		var document, secrets string
+		var created, changed db.Time
+		if err := scan(&document, &secrets, &created, &changed); err != nil {
+			return e, err
+		}
+		if err := json.Unmarshal([]byte(document), &e.Client); err != nil {
+			return e, fmt.Errorf("stored application: %w", err)
+		}
+		if err := json.Unmarshal([]byte(secrets), &e.SecretHashes); err != nil {
+			return e, fmt.Errorf("secrets of application %s: %w", e.ID, err)
+		}
+		e.Client, e.Created, e.Changed = e.withDefaults(c.assurance), created.Time, changed.Time
+		return e, nil
+	}, "SELECT document, secrets, created, changed FROM oidc_client ORDER BY id")
+	if err != nil {
+		return nil, fmt.Errorf("read applications: %w", err)
+	}
+	return all, nil
+}
+
+func (c *Clients) assemble(stored []Entry) *clientSet {
+	set := &clientSet{byID: map[string]*Client{}, audience: map[string]*Client{}, scopes: map[string]bool{}, loaded: c.now()}
+	for i := range stored {
+		set.byID[stored[i].ID] = &stored[i].Client
+	}
+	for id, one := range c.fixed {
+		set.byID[id] = one // added elsewhere under an ID of this file: the file wins
+	}
+	for _, s := range knownScopes {
+		set.scopes[s] = true
+	}
+	for _, one := range set.byID {
+		if one.Audience != "" {
+			set.audience[one.Audience] = one
+		}
+		for _, s := range one.Scopes {
+			set.scopes[s] = true
+		}
+	}
+	return set
+}
+
+// snapshot returns the registry as it was at most clientsStale ago.
+func (c *Clients) snapshot(ctx context.Context) (*clientSet, error) {
+	set := c.current.Load()
+	age := c.now().Sub(set.loaded)
+	if age < clientsFresh {
+		return set, nil
+	}
+	if age < clientsStale {
+		if !c.loading.TryLock() {
+			return set, nil // another request is at it
+		}
+	} else {
+		c.loading.Lock()
+	}
+	defer c.loading.Unlock()
+	if set = c.current.Load(); c.now().Sub(set.loaded) < clientsFresh {
+		return set, nil
+	}
+	// A visitor who leaves must not make the next ones wait again.
+	stored, err := c.stored(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	set = c.assemble(stored)
+	c.current.Store(set)
+	return set, nil
+}
+
+// Get returns one application, or ErrUnknownClient. Do not change it.
+func (c *Clients) Get(ctx context.Context, id string) (*Client, error) {
+	set, err := c.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if one := set.byID[id]; one != nil {
+		return one, nil
+	}
+	return nil, ErrUnknownClient
+}
+
+// resource returns the application that is the named audience.
+func (c *Clients) resource(ctx context.Context, audience string) (*Client, error) {
+	set, err := c.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if one := set.audience[audience]; one != nil && audience != "" {
+		return one, nil
+	}
+	return nil, ErrUnknownClient
+}
+
+// List returns every application as it stands now, by ID.
+func (c *Clients) List(ctx context.Context) ([]Entry, error) {
+	all, err := c.stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range c.fixed {
+		all = append(all, Entry{Client: *one, FromFile: true})
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
+	return all, nil
+}
+
+// Add registers an application and returns its secret, shown this once ("" for
+// a public one). Every mistake is returned at once.
+func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client) (string, error) {
+	one.SecretFile, one.SecretHashes = "", nil
+	plain := ""
+	if !one.Public {
+		plain = secret.Random()
+		one.SecretHashes = []string{secret.Hash(plain)}
+	}
+	if err := errors.Join(one.Validate()...); err != nil {
+		return "", err
+	}
+	if c.fixed[one.ID] != nil {
+		return "", fmt.Errorf("%s: %w", one.ID, ErrClientFixed)
+	}
+	if one.Audience != "" {
+		if other, err := c.resource(ctx, one.Audience); err == nil {
+			return "", fmt.Errorf("application %q: audience: %q is already the application %s", one.ID, one.Audience, other.ID)
+		}
+	}
+	document, err := json.Marshal(one)
+	if err != nil {
+		return "", fmt.Errorf("register %s: %w", one.ID, err)
+	}
+	err = c.change(ctx, actor, "app.add", one.ID, func(ctx context.Context) error {
+		now := db.At(c.now())
+		n, err := c.db.Exec(ctx, "INSERT INTO oidc_client (id, document, secrets, created, changed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+			one.ID, string(document), hashesJSON(one.SecretHashes), now, now)
+		if err == nil && n == 0 {
+			return fmt.Errorf("%s: %w", one.ID, ErrClientExists)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return plain, nil
+}
+
+// RotateSecret gives the application a new secret and returns it, shown this
+// once. The former one stops working within seconds.
+func (c *Clients) RotateSecret(ctx context.Context, actor audit.Actor, id string) (string, error) {
+	if c.fixed[id] != nil {
+		return "", fmt.Errorf("%s: %w", id, ErrClientFixed)
+	}
+	plain := secret.Random()
+	err := c.change(ctx, actor, "app.rotate-secret", id, func(ctx context.Context) error {
+		var secrets string
+		err := c.db.QueryRow(ctx, "SELECT secrets FROM oidc_client WHERE id = $1", id).Scan(&secrets)
+		if errors.Is(err, db.ErrNotFound) {
+			return fmt.Errorf("%s: %w", id, ErrUnknownClient)
+		}
+		if err != nil {
+			return err
+		}
+		if secrets == "[]" {
+			return fmt.Errorf("%s is a public application: it has no secret", id)
+		}
+		_, err = c.db.Exec(ctx, "UPDATE oidc_client SET secrets = $1, changed = $2 WHERE id = $3",
+			hashesJSON([]string{secret.Hash(plain)}), db.At(c.now()), id)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return plain, nil
+}
+
+// Remove forgets the application and ends all that was issued to it.
+func (c *Clients) Remove(ctx context.Context, actor audit.Actor, id string) error {
+	if c.fixed[id] != nil {
+		return fmt.Errorf("%s: %w", id, ErrClientFixed)
+	}
+	return c.change(ctx, actor, "app.remove", id, func(ctx context.Context) error {
+		n, err := c.db.Exec(ctx, "DELETE FROM oidc_client WHERE id = $1", id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%s: %w", id, ErrUnknownClient)
+		}
+		if _, err := c.db.Exec(ctx, "DELETE FROM oidc_token WHERE client = $1", id); err != nil {
+			return err
+		}
+		_, err = c.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE client = $2 AND ended IS NULL", db.At(c.now()), id)
+		return err
+	})
+}
+
+// change runs a change and its audit row in one transaction, then renews the
+// copy in memory.
+func (c *Clients) change(ctx context.Context, actor audit.Actor, action, id string, fn func(context.Context) error) error {
+	err := c.db.InTx(ctx, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return c.audit.Record(ctx, actor, audit.Event{Action: action, Application: id, Outcome: "ok"})
+	})
+	if err != nil {
+		return err
+	}
+	c.loading.Lock()
+	defer c.loading.Unlock()
+	stored, err := c.stored(ctx)
+	if err != nil {
+		return err
+	}
+	c.current.Store(c.assemble(stored))
+	return nil
+}
+
+func hashesJSON(hashes []string) string {
+	if len(hashes) == 0 {
+		return "[]"
+	}
+	return `["` + strings.Join(hashes, `","`) + `"]` // base64url: nothing to escape
+}

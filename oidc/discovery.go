@@ -1,0 +1,65 @@
+package oidc
+
+import (
+	"encoding/json"
+	"net/http"
+	"sort"
+
+	"beffroi/signin"
+)
+
+// discoveryDocument says what is offered, and only what is true: a client
+// configures itself by it (OpenID Connect Discovery §3, RFC 8414 §2).
+func (p *Provider) discoveryDocument() ([]byte, error) {
+	issuer := p.cfg.Issuer
+	scopes := append([]string(nil), knownScopes...)
+	sort.Strings(scopes)
+	secrets := []string{"client_secret_basic", "client_secret_post"}
+	d := map[string]any{
+		"issuer":                                         issuer,
+		"authorization_endpoint":                         issuer + "/oauth2/authorize",
+		"token_endpoint":                                 issuer + "/oauth2/token",
+		"introspection_endpoint":                         issuer + "/oauth2/introspect",
+		"revocation_endpoint":                            issuer + "/oauth2/revoke",
+		"userinfo_endpoint":                              issuer + "/userinfo",
+		"end_session_endpoint":                           issuer + "/oauth2/logout",
+		"jwks_uri":                                       issuer + "/jwks",
+		"scopes_supported":                               scopes,
+		"response_types_supported":                       []string{"code"},
+		"response_modes_supported":                       []string{"query"},
+		"grant_types_supported":                          grantTypes,
+		"subject_types_supported":                        []string{"public"},
+		"id_token_signing_alg_values_supported":          algorithms,
+		"token_endpoint_auth_methods_supported":          append(secrets[:2:2], "none"),
+		"introspection_endpoint_auth_methods_supported":  secrets,
+		"revocation_endpoint_auth_methods_supported":     append(secrets[:2:2], "none"),
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true, // RFC 9207
+		"claims_parameter_supported":                     false,
+		"request_parameter_supported":                    false,
+		"request_uri_parameter_supported":                false, // true when absent
+		"acr_values_supported":                           []string{signin.ACR(signin.OneFactor), signin.ACR(signin.TwoFactors)},
+		"prompt_values_supported":                        promptValues,
+		"claim_types_supported":                          []string{"normal"},
+		"claims_supported": []string{"sub", "iss", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
+			"preferred_username", "name", "given_name", "family_name", "locale", "email", "email_verified", "phone_number", "groups", "groups_csv"},
+		"ui_locales_supported": []string{"fr", "en"},
+	}
+	if p.cfg.Documentation != "" {
+		d["service_documentation"] = p.cfg.Documentation
+	}
+	return json.MarshalIndent(d, "", "  ")
+}
+
+// public answers a document that anybody may read, from any page, and keep for
+// a few minutes.
+func (p *Provider) public(body []byte) func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Cache-Control", "public, max-age=300")
+		h.Set("Access-Control-Allow-Origin", "*")
+		_, err := w.Write(body)
+		return err
+	}
+}

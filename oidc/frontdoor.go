@@ -1,0 +1,51 @@
+package oidc
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+
+	"github.com/ory/fosite"
+)
+
+// maxAddress bounds the parameters of an authorization request: what is kept
+// across a sign-in must fit signin's 16 KiB.
+const maxAddress = 12 << 10
+
+// postedForm reads the body of a request by an application: POST,
+// application/x-www-form-urlencoded, at most 64 KiB (the site's limit), each
+// parameter once (RFC 6749 §3.2). Nothing is read from the address: secrets
+// there end in logs.
+func postedForm(r *http.Request) (url.Values, error) {
+	if r.Method != http.MethodPost {
+		return nil, refused(fosite.ErrInvalidRequest, "only POST is answered here")
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return nil, refused(fosite.ErrInvalidRequest, "the body must be application/x-www-form-urlencoded")
+	}
+	if err := r.ParseForm(); err != nil {
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return nil, err
+		}
+		return nil, refused(fosite.ErrInvalidRequest, "the body is not a form").WithWrap(err)
+	}
+	if name := repeated(r.PostForm); name != "" {
+		return nil, refused(fosite.ErrInvalidRequest, "the parameter %s stands twice", name)
+	}
+	return r.PostForm, nil
+}
+
+// repeated returns the name of a parameter that stands more than once.
+func repeated(form url.Values) string {
+	for name, values := range form {
+		if len(values) > 1 {
+			if len(name) > 40 {
+				name = name[:40]
+			}
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,114 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/ory/fosite"
+
+	"beffroi/internal/db"
+	"beffroi/signin"
+)
+
+// inactive is all that a client learns about a token that is not its business,
+// or not a token (RFC 7662 §2.2).
+var inactive = map[string]any{"active": false}
+
+// introspect is POST /oauth2/introspect. Only the client that a token was
+// issued to and the audience that it was made for see inside (T8).
+func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) error {
+	form, err := postedForm(r)
+	if err != nil {
+		return p.writeError(w, err)
+	}
+	c, err := p.confidential(r.Context(), r, form)
+	if err != nil {
+		return p.writeError(w, err)
+	}
+	if form.Get("token") == "" {
+		return p.writeError(w, refused(fosite.ErrInvalidRequest, "token is missing"))
+	}
+	answer, err := p.describe(r.Context(), c, form.Get("token"))
+	if err != nil {
+		return p.writeError(w, err)
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// describe is what c learns about a token.
+func (p *Provider) describe(ctx context.Context, c *Client, plain string) (map[string]any, error) {
+	l, err := p.store.find(ctx, plain)
+	if errors.Is(err, db.ErrNotFound) {
+		return inactive, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if l.Client != c.ID && (l.Refresh || !audienceHas(l.Audience, c.Audience)) {
+		return inactive, nil
+	}
+	issuedTo, err := p.clients.Get(ctx, l.Client)
+	if errors.Is(err, ErrUnknownClient) {
+		return inactive, nil // removed
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"active": true, "scope": l.Scope, "client_id": l.Client, "iss": p.cfg.Issuer, "iat": l.Created.Unix(), "exp": l.Ends.Unix()}
+	if !l.Refresh {
+		answer["token_type"] = "Bearer"
+	}
+	if l.Audience != "" {
+		answer["aud"] = words(l.Audience)
+	} else {
+		answer["aud"] = []string{l.Client}
+	}
+	if l.Actors != "" {
+		answer["act"] = actorClaim(l.Actors)
+	}
+	if l.grant.ID == "" {
+		answer["sub"] = l.Client
+		return answer, nil
+	}
+	person, err := p.admitNow(ctx, issuedTo, l)
+	if signin.Refused(err) != nil {
+		return inactive, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer["sub"], answer["username"] = person.ID, person.Login
+	answer["acr"], answer["amr"], answer["auth_time"], answer["sid"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix(), l.grant.SID
+	if person.Mail != "" {
+		answer["email"] = person.Mail
+	}
+	putGroups(answer, person.Groups)
+	return answer, nil
+}
+
+// bearer returns the living access token of a request to a resource of the
+// provider itself, with the scope it needs. Tokens made for another audience
+// are not for here: a mail server must not read the directory with them.
+func (p *Provider) bearer(r *http.Request, plain, scope string) (*living, *Client, error) {
+	ctx := r.Context()
+	if plain == "" {
+		return nil, nil, errNoToken
+	}
+	l, err := p.store.find(ctx, plain)
+	if errors.Is(err, db.ErrNotFound) || err == nil && (l.Refresh || l.Audience != "") {
+		return nil, nil, errInvalidToken
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.grant.ID == "" || !slices.Contains(words(l.Scope), scope) {
+		return nil, nil, errScope(scope)
+	}
+	c, err := p.clients.Get(ctx, l.Client)
+	if errors.Is(err, ErrUnknownClient) {
+		return nil, nil, errInvalidToken
+	}
+	return l, c, err
+}

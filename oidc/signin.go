@@ -1,0 +1,147 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"beffroi/directory"
+	"beffroi/internal/audit"
+	"beffroi/internal/db"
+	"beffroi/signin"
+
+	"github.com/ory/fosite"
+)
+
+// Protocol is the name under which the provider's Finisher is registered.
+const Protocol = "oidc"
+
+// Finisher returns the provider as signin knows it: register it under Protocol.
+func (p *Provider) Finisher() signin.Finisher { return finisher{p} }
+
+// finisher brings a sign-in back to the application. raw is the authorization
+// request's form; it is read again as strictly as the first time, because the
+// application may have changed while the person looked for the telephone.
+type finisher struct{ p *Provider }
+
+var _ signin.Finisher = finisher{}
+
+// Finish makes the code, in the transaction that starts the session.
+func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who signin.Result) error {
+	p, ctx := f.p, r.Context()
+	form, err := url.ParseQuery(string(raw))
+	if err != nil {
+		return err
+	}
+	a, err := p.parseAuthorize(ctx, form)
+	if err != nil {
+		return p.answerAuthorizeError(w, r, err)
+	}
+	if a.hintSub != "" && a.hintSub != who.Person.ID {
+		// OpenID Connect Core §3.1.2.1: not for somebody else than the hint names.
+		return p.redirectError(w, a, "login_required", "somebody else is signed in")
+	}
+	request, err := p.engine.NewAuthorizeRequest(ctx, a.request())
+	if err != nil {
+		return p.answerAuthorizeError(w, r, a.refuse(err))
+	}
+	response, err := p.makeCode(ctx, request, a, who)
+	if err != nil {
+		return err // nothing of the sign-in is kept; the site answers
+	}
+	p.redirectBack(w, a, response.GetParameters())
+	return nil
+}
+
+// makeCode stores the authorization. A sign-in, whose transaction this joins,
+// has its row in the audit trail already; entering by an open session gets its
+// own here, together with the code.
+func (p *Provider) makeCode(ctx context.Context, request fosite.AuthorizeRequester, a *authRequest, who signin.Result) (response fosite.AuthorizeResponder, err error) {
+	i := &issue{client: a.client, person: who.Person, grant: grant{
+		Client: a.client.ID, Person: who.Person.ID, SID: who.SID, Offline: slices.Contains(a.scopes, "offline_access"), Scope: strings.Join(a.scopes, " "),
+		ACR: signin.ACR(who.Level), AMR: strings.Join(who.AMR, " "), AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge,
+	}}
+	if p.store.db.InTransaction(ctx) {
+		return p.engine.NewAuthorizeResponse(ctx, request, i)
+	}
+	err = p.store.db.InTx(ctx, func(ctx context.Context) error {
+		if response, err = p.engine.NewAuthorizeResponse(ctx, request, i); err != nil {
+			return err
+		}
+		return p.audit.Record(ctx, audit.Person(who.Person.ID, who.Person.Login), audit.Event{
+			Action: "oidc.authorize", Target: who.Person.ID, Application: a.client.ID, Outcome: "ok", Detail: map[string]string{"sid": who.SID}})
+	})
+	return response, err
+}
+
+// Refuse answers a request that may show no page.
+func (f finisher) Refuse(w http.ResponseWriter, r *http.Request, raw []byte, why signin.Refusal) error {
+	form, err := url.ParseQuery(string(raw))
+	if err != nil {
+		return err
+	}
+	a, err := f.p.parseAuthorize(r.Context(), form)
+	if err != nil {
+		return f.p.answerAuthorizeError(w, r, err)
+	}
+	reason := why.Reason
+	if reason == "" {
+		reason = "access_denied"
+	}
+	return f.p.redirectError(w, a, reason, "the request could not be answered without a page")
+}
+
+// Application reads the application again, at each step of the sign-in.
+func (f finisher) Application(ctx context.Context, raw []byte) (signin.Application, error) {
+	form, err := url.ParseQuery(string(raw))
+	if err != nil {
+		return signin.Application{}, err
+	}
+	c, err := f.p.clients.Get(ctx, form.Get("client_id"))
+	if errors.Is(err, ErrUnknownClient) {
+		return signin.Application{}, db.ErrNotFound
+	}
+	if err != nil {
+		return signin.Application{}, err
+	}
+	return c.app, nil
+}
+
+// admitGrant asks the gate about the person behind an authorization. Without
+// offline_access the session must be alive; with it, the sign-in must be later
+// than the last sign-out everywhere.
+func (p *Provider) admitGrant(ctx context.Context, c *Client, g *grant) (directory.Person, error) {
+	if g.Offline {
+		return p.gate.AdmitOffline(ctx, g.Person, c.app, g.AuthTime.Time)
+	}
+	return p.gate.Admit(ctx, g.Person, c.app, g.SID)
+}
+
+// admitNow asks the gate whether a token's person may still use it. Ended
+// sessions have ended the token already (SessionEnded), so the directory's
+// facts, at most 60 seconds old, are what is left to ask.
+func (p *Provider) admitNow(ctx context.Context, c *Client, l *living) (directory.Person, error) {
+	return p.gate.Admit(ctx, l.grant.Person, c.app, "")
+}
+
+// begin hands a checked request over to signin.
+func (p *Provider) begin(w http.ResponseWriter, r *http.Request, a *authRequest) error {
+	return p.signin.Begin(w, r, signin.Request{
+		Application: a.client.app, Protocol: Protocol, Raw: []byte(a.form.Encode()), LoginHint: a.loginHint, UILocales: a.uiLocales,
+		Prompt: a.prompt, MaxAge: a.maxAge, Assurance: a.assurance, Received: p.now().Truncate(time.Microsecond),
+	})
+}
+
+// refuse turns what fosite found after our own reading into an answer.
+func (a *authRequest) refuse(err error) error {
+	var e *fosite.RFC6749Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	code, description, _ := protocolError(e)
+	return &authError{request: a, code: code, description: description, cause: err}
+}

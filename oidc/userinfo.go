@@ -1,0 +1,75 @@
+package oidc
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"beffroi/directory"
+	"beffroi/signin"
+)
+
+var (
+	// errNoToken has no code: RFC 6750 §3.1 wants a bare challenge.
+	errNoToken      = &fosite.RFC6749Error{ErrorField: "", DescriptionField: "an access token is needed", CodeField: http.StatusUnauthorized}
+	errInvalidToken = &fosite.RFC6749Error{ErrorField: "invalid_token", DescriptionField: "the access token is unknown, expired, ended or for another audience", CodeField: http.StatusUnauthorized}
+)
+
+func errScope(scope string) error {
+	return &fosite.RFC6749Error{ErrorField: "insufficient_scope", DescriptionField: "the access token needs the scope " + scope, CodeField: http.StatusForbidden}
+}
+
+// userinfo is GET and POST /userinfo (OpenID Connect Core §5.3).
+func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) error {
+	plain, err := bearerToken(r)
+	if err != nil {
+		return p.writeBearerError(w, err)
+	}
+	person, l, err := p.personOf(r, plain, "openid")
+	if err != nil {
+		return p.writeBearerError(w, err)
+	}
+	claims := personClaims(person, words(l.Scope))
+	claims["acr"], claims["amr"], claims["auth_time"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix()
+	return writeJSON(w, http.StatusOK, claims)
+}
+
+// personOf is the person behind a token with the scope, as the gate sees the
+// person now.
+func (p *Provider) personOf(r *http.Request, plain, scope string) (directory.Person, *living, error) {
+	l, c, err := p.bearer(r, plain, scope)
+	if err != nil {
+		return directory.Person{}, nil, err
+	}
+	person, err := p.admitNow(r.Context(), c, l)
+	if why := signin.Refused(err); why != nil {
+		return directory.Person{}, nil, errInvalidToken.WithWrap(err)
+	}
+	return person, l, err
+}
+
+// bearerToken finds the token of a request (RFC 6750 §2.1, §2.2): in the
+// header, or in the posted form, not in both and never in the address.
+func bearerToken(r *http.Request) (string, error) {
+	posted := ""
+	if r.Method == http.MethodPost && r.Header.Get("Content-Type") != "" && r.ContentLength != 0 {
+		form, err := postedForm(r)
+		if err != nil {
+			return "", err
+		}
+		posted = form.Get("access_token")
+	}
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return posted, nil
+	}
+	scheme, token, ok := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || posted != "" {
+		return "", refused(fosite.ErrInvalidRequest, "the token stands more than once")
+	}
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", errNoToken
+	}
+	return strings.TrimSpace(token), nil
+}

@@ -1,0 +1,22 @@
+package templates
+
+// OidcLogout asks whether to sign out, when an application or a link asks it
+// without showing that it may.
+type OidcLogout struct {
+	Layout
+	Client      string // id of the application that asks; empty when unknown
+	Application string // its name
+	Back        string // where to go afterwards
+	State       string
+}
+
+func (OidcLogout) Template() string { return "oidc_logout.html" }
+
+// OidcLoggedOut says that it is done.
+type OidcLoggedOut struct {
+	Layout
+	Application string // whose sign-out led here; empty when unknown
+	Home        string // its address
+}
+
+func (OidcLoggedOut) Template() string { return "oidc_loggedout.html" }
