@@ -24,3 +24,28 @@ func newDirectoryOfNames(people []Account) *directoryOfNames { return &directory
 func sampleMail(person Account, everyone *directoryOfNames, start time.Time) []sampleFolder {
 	return nil
 }
+
+// sampleCollection is a calendar or an address book to start with.
+type sampleCollection struct {
+	name        string // in its address
+	displayName string
+	description string
+	color       string
+	order       string
+	isBook      bool
+	objects     []sampleObject
+}
+
+type sampleObject struct{ name, data string }
+
+func sampleAgenda(person Account, everyone *directoryOfNames, start time.Time) []sampleCollection {
+	return []sampleCollection{{name: "personnel", displayName: "Personnel"}}
+}
+
+func schoolAgenda(person Account, everyone *directoryOfNames, start time.Time) sampleCollection {
+	return sampleCollection{name: "etablissement", displayName: "Établissement"}
+}
+
+func sampleBooks(person Account, everyone *directoryOfNames, start time.Time) []sampleCollection {
+	return []sampleCollection{{name: "contacts", displayName: "Contacts", isBook: true}}
+}

@@ -125,8 +125,10 @@ func (s *MailServer) serve(name string, loop func() error) {
 }
 
 // Close ends every connection and returns when no goroutine of the servers is
-// left, or with ctx's error.
+// left, or after 5 s or at ctx's end with that error.
 func (s *MailServer) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	for _, d := range s.doors {
 		d.hangUp()
 	}
