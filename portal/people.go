@@ -2,41 +2,37 @@ package portal
 
 import (
 	"context"
+	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
 
 // Colleague is a person of the directory as the provider's /api/people tells.
 type Colleague struct {
-	ID       string   `json:"id"`
-	Login    string   `json:"login"`
-	Name     string   `json:"name"`
-	Mail     string   `json:"mail"`
-	Title    string   `json:"title"`
-	Function string   `json:"function"`
-	Phone    string   `json:"phone"`
-	UAI      []string `json:"uai"`
+	ID     string `json:"id"`
+	Login  string `json:"login"`
+	Name   string `json:"name"`
+	Mail   string `json:"mail"`
+	Phone  string `json:"phone"`
+	Title  string `json:"title"`
+	School string `json:"school"` // UAI code, may be empty
 }
 
-// People searches the directory through the provider. limit bounds the answer.
+// People searches the directory through the provider; text has at least two
+// letters. At most 50 are answered.
 // Errors are those of TokenFor; a provider without this API is ErrRefused.
-func (p *Portal) People(ctx context.Context, text string, limit int) ([]Colleague, error) {
+func (p *Portal) People(ctx context.Context, text string) ([]Colleague, error) {
 	token, err := p.accessToken(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
-	query := url.Values{"q": {text}, "limit": {strconv.Itoa(limit)}}
 	var people []Colleague
-	err = p.get(ctx, strings.TrimRight(p.Config.Issuer, "/")+"/api/people?"+query.Encode(), token, &people)
-	if refusal(err) != nil {
-		return nil, ErrRefused
-	}
-	if len(people) > limit {
-		people = people[:limit]
+	err = p.get(ctx, strings.TrimRight(p.Config.Issuer, "/")+"/api/people?"+url.Values{"q": {text}}.Encode(), token, &people)
+	if r := refusal(err); r != nil {
+		return nil, fmt.Errorf("search the directory: %w: %w", ErrRefused, r)
 	}
 	return people, err
 }

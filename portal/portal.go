@@ -24,6 +24,7 @@ import (
 	"beffroi/internal/secret"
 	"beffroi/internal/session"
 	"beffroi/internal/web"
+	"beffroi/portal/dav"
 )
 
 // Module is one tool of the portal (webmail, agenda, contacts).
@@ -93,6 +94,8 @@ type Portal struct {
 	client   relyingParty
 	vaults   vaults
 
+	calendars, books *dav.Server // nil when not configured
+
 	background sync.WaitGroup // revocations still on their way; Close waits
 }
 
@@ -123,7 +126,7 @@ func New(d Dependencies, modules ...Module) (*Portal, error) {
 	}
 	p.secret = secret
 	p.vaults.now = p.now
-	return p, nil
+	return p, p.openDAV()
 }
 
 // Mount adds every route of the portal and of its modules.

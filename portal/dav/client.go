@@ -139,10 +139,15 @@ type answer struct {
 func (c *Client) do(ctx context.Context, method, href string, header map[string]string, body string) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.server.timeout)
 	defer cancel()
+	_, again := c.server.auth.(Refuser)
 	for range 4 {
 		a, err := c.once(ctx, method, href, header, body)
 		if err != nil {
 			return nil, err
+		}
+		if a.status == http.StatusUnauthorized && again {
+			again = false
+			continue
 		}
 		if a.status < 300 || a.status > 399 {
 			return a, statusError(method, href, a)
@@ -179,6 +184,9 @@ func (c *Client) once(ctx context.Context, method, href string, header map[strin
 		return nil, unavailable(ctx, method, href, err)
 	}
 	defer response.Body.Close()
+	if r, ok := c.server.auth.(Refuser); ok && response.StatusCode == http.StatusUnauthorized {
+		r.Refused(ctx, request)
+	}
 	var b bytes.Buffer
 	n, err := b.ReadFrom(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {

@@ -47,6 +47,12 @@ func (b Bearer) Authorize(ctx context.Context, r *http.Request) error {
 	return nil
 }
 
+// Refuser is an Auth that wants to hear of a 401: the request is then tried
+// once more with what it gives next.
+type Refuser interface {
+	Refused(ctx context.Context, r *http.Request)
+}
+
 // TrustedHeader names the person to a server that believes it, such as
 // Radicale over a private link.
 type TrustedHeader struct {

@@ -1,0 +1,225 @@
+package webmail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"beffroi/internal/i18n"
+	"beffroi/internal/web"
+	"beffroi/templates"
+)
+
+// act does one thing to the messages ticked, or to the one named behind a
+// colon in the button ("flag:17.4"), and goes back to where it came from.
+func (s *service) act(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	box := unslug(r.PathValue("box"))
+	what, one, _ := strings.Cut(web.Field(r, "do"), ":")
+	keys := r.PostForm["m"]
+	if one != "" {
+		keys = []string{one}
+	}
+	var refs []ref
+	for _, key := range keys {
+		at, err := parseRef(box, key)
+		if err != nil {
+			return err
+		}
+		if refs = append(refs, at); len(refs) > 500 {
+			break
+		}
+	}
+	back := backTo(web.Field(r, "back"), box)
+	if len(refs) == 0 {
+		return s.goBack(w, r, back, url.Values{"done": {"none"}})
+	}
+	var said url.Values
+	err := s.with(ctx, func(who owner) (err error) {
+		said, err = s.doTo(ctx, who, what, refs, unslug(web.Field(r, "to")))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.badges.forget(s.person(ctx).Sub)
+	if said.Get("left") != "" && r.Header.Get("X-Pane") == "" {
+		back = leave(back, box)
+	}
+	said.Del("left")
+	return s.goBack(w, r, back, said)
+}
+
+// doTo carries out one action and tells what the next page says about it.
+func (s *service) doTo(ctx context.Context, who owner, what string, refs []ref, to string) (url.Values, error) {
+	said := url.Values{}
+	switch what {
+	case "read":
+		return said, s.setFlags(ctx, who, refs, imap.StoreFlagsAdd, imap.FlagSeen)
+	case "unread":
+		said.Set("left", "1") // the message would be marked read again by its own page
+		return said, s.setFlags(ctx, who, refs, imap.StoreFlagsDel, imap.FlagSeen)
+	case "flag":
+		return said, s.setFlags(ctx, who, refs, imap.StoreFlagsAdd, imap.FlagFlagged)
+	case "unflag":
+		return said, s.setFlags(ctx, who, refs, imap.StoreFlagsDel, imap.FlagFlagged)
+	case "delete":
+		said.Set("left", "1")
+		said.Set("done", "delete")
+		said.Set("n", strconv.Itoa(len(refs)))
+		return said, s.deleteInTrash(ctx, who, refs)
+	case "trash", "archive", "junk", "notjunk":
+		role := map[string]string{"trash": roleTrash, "archive": roleArchive, "junk": roleJunk, "notjunk": roleInbox}[what]
+		name := "INBOX"
+		if role != roleInbox {
+			var err error
+			if name, err = s.ensureRole(ctx, who, role); err != nil {
+				return nil, err
+			}
+		}
+		to = name
+	case "move":
+		if to == "" {
+			said.Set("done", "nowhere")
+			return said, nil
+		}
+	default:
+		return nil, web.Fail(http.StatusBadRequest, "webmail.error.action", fmt.Errorf("unknown action %q", what))
+	}
+	moved, err := s.move(ctx, who, refs, to)
+	if err != nil {
+		return nil, err
+	}
+	said.Set("left", "1")
+	said.Set("done", what)
+	said.Set("n", strconv.Itoa(len(refs)))
+	said.Set("to", slug(to))
+	if len(moved) == len(refs) && len(moved) <= pageSize {
+		keys := make([]string, len(moved))
+		for i, m := range moved {
+			keys[i] = m.key()
+		}
+		said.Set("undo", slug(refs[0].box)+" "+strings.Join(keys, " "))
+	}
+	return said, nil
+}
+
+// deleteInTrash removes for good, and only what lies in the trash.
+func (s *service) deleteInTrash(ctx context.Context, who owner, refs []ref) error {
+	trash, err := s.ensureRole(ctx, who, roleTrash)
+	if err != nil {
+		return err
+	}
+	for _, r := range refs {
+		if r.box != trash && !strings.HasPrefix(r.box, trash+"/") && !strings.HasPrefix(r.box, trash+".") {
+			return web.Fail(http.StatusBadRequest, "webmail.error.nottrash", errors.New("delete outside the trash"))
+		}
+	}
+	return s.expunge(ctx, who, refs)
+}
+
+// backTo accepts only addresses of the webmail.
+func backTo(path, box string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Host != "" || u.Scheme != "" || u.Opaque != "" || !strings.HasPrefix(u.Path, "/mail/") || strings.Contains(u.Path, "//") {
+		return boxPath(box)
+	}
+	return path
+}
+
+// leave is the list that a message's page stands in.
+func leave(back, box string) string {
+	u, err := url.Parse(back)
+	if err != nil {
+		return boxPath(box)
+	}
+	number, _ := strconv.Atoi(u.Query().Get("page"))
+	return pageAddress(boxPath(box), number)
+}
+
+func (s *service) goBack(w http.ResponseWriter, r *http.Request, back string, said url.Values) error {
+	if r.Header.Get("X-Pane") != "" { // the script has changed the page already
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	u, err := url.Parse(back)
+	if err != nil {
+		return err
+	}
+	q := u.Query()
+	for _, key := range []string{"done", "n", "to", "undo"} {
+		q.Del(key)
+	}
+	for key, values := range said {
+		q[key] = values
+	}
+	u.RawQuery = q.Encode()
+	return web.Redirect(w, r, u.String())
+}
+
+// noticeOf reads from the address what was just done.
+func noticeOf(l i18n.Lang, q url.Values, folders []mailbox) *templates.MailNotice {
+	n, _ := strconv.Atoi(q.Get("n"))
+	to := ""
+	for _, m := range folders {
+		if slug(m.name) == q.Get("to") {
+			to = roleLabel(l, m)
+		}
+	}
+	notice := &templates.MailNotice{Kind: "ok"}
+	switch q.Get("done") {
+	case "trash":
+		notice.Text = i18n.T(l, "webmail.done.trash", "n", n)
+	case "archive":
+		notice.Text = i18n.T(l, "webmail.done.archive", "n", n)
+	case "junk":
+		notice.Text = i18n.T(l, "webmail.done.junk", "n", n)
+	case "move", "notjunk":
+		notice.Text = i18n.T(l, "webmail.done.move", "n", n, "to", to)
+	case "delete":
+		notice.Text = i18n.T(l, "webmail.done.delete", "n", n)
+	case "sent":
+		notice.Text = i18n.T(l, "webmail.done.sent")
+	case "sending":
+		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.sending")
+	case "discard":
+		notice.Text = i18n.T(l, "webmail.done.discard")
+	case "none":
+		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.none")
+	case "nowhere":
+		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.nowhere")
+	default:
+		return nil
+	}
+	if words := strings.Fields(q.Get("undo")); len(words) > 1 && to != "" && len(words) <= pageSize+1 {
+		notice.Undo = &templates.MailUndo{Action: boxPath(unslug(q.Get("to"))) + "do", To: words[0], Keys: words[1:]}
+	}
+	return notice
+}
+
+// outboxAction is for what lies in the outbox: give up a message that failed,
+// or try now one that waits.
+func (s *service) outboxAction(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	sub, id := s.person(ctx).Sub, r.PathValue("id")
+	said := url.Values{}
+	switch web.Field(r, "do") {
+	case "discard":
+		if err := s.forget(ctx, sub, id); err != nil {
+			return err
+		}
+		said.Set("done", "discard")
+	case "retry":
+		if _, err := s.db.Exec(ctx, "UPDATE mail_outbox SET lease = 0 WHERE person = $1 AND id = $2 AND state IN ('queued', 'sent') AND lease < $3",
+			sub, id, s.now().UnixMicro()); err != nil {
+			return err
+		}
+	}
+	return s.goBack(w, r, "/mail/", said)
+}

@@ -1,0 +1,300 @@
+package webmail
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Roles a mailbox can have, in the order of the list.
+const (
+	roleInbox   = "inbox"
+	roleDrafts  = "drafts"
+	roleSent    = "sent"
+	roleArchive = "archive"
+	roleJunk    = "junk"
+	roleTrash   = "trash"
+)
+
+var roles = []string{roleInbox, roleDrafts, roleSent, roleArchive, roleJunk, roleTrash}
+
+// roleNames serve servers that tell no special use (RFC 6154), and accounts
+// whose folders another program made. The first one is what we create.
+var roleNames = map[string][]string{
+	roleDrafts:  {"Drafts", "Draft", "Brouillons", "Brouillon"},
+	roleSent:    {"Sent", "Sent Items", "Sent Messages", "Sent Mail", "Envoyés", "Éléments envoyés", "Messages envoyés", "Courrier envoyé"},
+	roleArchive: {"Archive", "Archives", "All Mail"},
+	roleJunk:    {"Junk", "Spam", "Junk E-mail", "Indésirables", "Courrier indésirable", "Pourriel"},
+	roleTrash:   {"Trash", "Deleted Items", "Deleted Messages", "Deleted", "Corbeille", "Éléments supprimés", "Messages supprimés"},
+}
+
+var roleAttrs = map[imap.MailboxAttr]string{
+	imap.MailboxAttrDrafts: roleDrafts, imap.MailboxAttrSent: roleSent, imap.MailboxAttrArchive: roleArchive,
+	imap.MailboxAttrJunk: roleJunk, imap.MailboxAttrTrash: roleTrash,
+}
+
+// mailbox is one folder of the person.
+type mailbox struct {
+	name      string // as IMAP knows it, in UTF-8
+	delimiter string
+	role      string // "" for the person's own
+	openable  bool
+	messages  uint32
+	unseen    uint32
+	depth     int    // under its first ancestor in the list
+	label     string // last part of the name
+}
+
+// mailboxes lists the folders with their counts: one command where the server
+// knows LIST-STATUS, else one more round trip for all the STATUS together.
+func mailboxes(c *conn) ([]mailbox, error) {
+	caps := c.Caps()
+	options := &imap.ListOptions{}
+	counts := &imap.StatusOptions{NumMessages: true, NumUnseen: true}
+	if caps.Has(imap.CapSpecialUse) {
+		options.ReturnSpecialUse = true
+	}
+	if caps.Has(imap.CapListStatus) {
+		options.ReturnStatus = counts
+	}
+	if !caps.Has(imap.CapListExtended) && !caps.Has(imap.CapIMAP4rev2) && options.ReturnStatus == nil {
+		options.ReturnSpecialUse = false // the answer still carries the attributes
+	}
+	listed, err := c.List("", "*", options).Collect()
+	if err != nil {
+		return nil, err
+	}
+	var all []mailbox
+	for _, l := range listed {
+		if slices.Contains(l.Attrs, imap.MailboxAttrNonExistent) || len(all) >= 2000 {
+			continue
+		}
+		m := mailbox{name: l.Mailbox, openable: !slices.Contains(l.Attrs, imap.MailboxAttrNoSelect)}
+		if l.Delim != 0 {
+			m.delimiter = string(l.Delim)
+		}
+		if strings.EqualFold(m.name, "INBOX") {
+			m.name, m.role = "INBOX", roleInbox
+		}
+		for _, a := range l.Attrs {
+			if role := roleAttrs[a]; role != "" && m.role == "" {
+				m.role = role
+			}
+		}
+		if l.Status != nil {
+			m.messages, m.unseen = value(l.Status.NumMessages), value(l.Status.NumUnseen)
+		}
+		all = append(all, m)
+	}
+	if options.ReturnStatus == nil {
+		if err := countAll(c, all, counts); err != nil {
+			return nil, err
+		}
+	}
+	giveRoles(all)
+	arrange(all)
+	return all, nil
+}
+
+func value(n *uint32) uint32 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// countAll sends every STATUS before it waits for the first answer.
+func countAll(c *conn, all []mailbox, counts *imap.StatusOptions) error {
+	var asked []*imapclient.StatusCommand
+	var at []int
+	for i, m := range all {
+		if m.openable && len(asked) < 100 {
+			asked, at = append(asked, c.Status(m.name, counts)), append(at, i)
+		}
+	}
+	var broken error
+	for i, command := range asked {
+		data, err := command.Wait()
+		if err == nil {
+			all[at[i]].messages, all[at[i]].unseen = value(data.NumMessages), value(data.NumUnseen)
+		} else if !keepsConnection(err) {
+			broken = err
+		}
+	}
+	return broken
+}
+
+// giveRoles guesses by name the roles that the server did not tell. A role has
+// one mailbox.
+func giveRoles(all []mailbox) {
+	taken := map[string]bool{}
+	for i := range all {
+		if taken[all[i].role] {
+			all[i].role = ""
+		}
+		if all[i].role != "" {
+			taken[all[i].role] = true
+		}
+	}
+	for _, role := range roles {
+		if taken[role] {
+			continue
+		}
+		for _, name := range roleNames[role] {
+			for i := range all {
+				leaf := all[i].name
+				if rest, ok := strings.CutPrefix(leaf, "INBOX"+all[i].delimiter); ok && all[i].delimiter != "" {
+					leaf = rest
+				}
+				if all[i].role == "" && all[i].openable && !taken[role] && fold(leaf) == fold(name) {
+					all[i].role = role
+					taken[role] = true
+				}
+			}
+		}
+	}
+}
+
+// fold makes names comparable: without case and accents.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, norm.NFD.String(s))
+}
+
+// arrange orders the folders: those with a role first, each followed by what
+// lies below it, then the person's own by name.
+func arrange(all []mailbox) {
+	byName := map[string]*mailbox{}
+	for i := range all {
+		byName[all[i].name] = &all[i]
+	}
+	type place struct {
+		rank int
+		path []string
+	}
+	places := map[string]place{}
+	for i := range all {
+		m := &all[i]
+		segments := []string{m.name}
+		if m.delimiter != "" {
+			segments = strings.Split(m.name, m.delimiter)
+		}
+		m.label = segments[len(segments)-1]
+		p := place{rank: len(roles)}
+		start := 0
+		for n := len(segments); n > 0; n-- { // the nearest ancestor with a role takes it along
+			ancestor := byName[strings.Join(segments[:n], m.delimiter)]
+			if ancestor != nil && ancestor.role != "" && (ancestor.role != roleInbox || n == len(segments)) {
+				p.rank, start = slices.Index(roles, ancestor.role), n
+				break
+			}
+		}
+		if start == 0 && len(segments) > 1 && strings.EqualFold(segments[0], "INBOX") {
+			start = 1 // servers that keep everything under INBOX
+			segments = segments[1:]
+			m.depth = len(segments) - 1
+			start = 0
+		} else if start > 0 {
+			m.depth = len(segments) - start
+		} else {
+			m.depth = len(segments) - 1
+		}
+		for _, s := range segments[start:] {
+			p.path = append(p.path, fold(s))
+		}
+		places[m.name] = p
+	}
+	slices.SortStableFunc(all, func(a, b mailbox) int {
+		pa, pb := places[a.name], places[b.name]
+		return cmp.Or(cmp.Compare(pa.rank, pb.rank), slices.Compare(pa.path, pb.path), strings.Compare(a.name, b.name))
+	})
+}
+
+// withRole is the mailbox of a role, nil when the person has none.
+func withRole(all []mailbox, role string) *mailbox {
+	for i := range all {
+		if all[i].role == role {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// ensureRole is the name of the mailbox of a role, made when there is none.
+func (s *service) ensureRole(ctx context.Context, who owner, role string) (string, error) {
+	var name string
+	err := s.pools.Do(ctx, who, "", writes, func(c *conn) error {
+		all, err := mailboxes(c)
+		if err != nil {
+			return err
+		}
+		if m := withRole(all, role); m != nil {
+			name = m.name
+			return nil
+		}
+		name = roleNames[role][0]
+		if inbox := withRole(all, roleInbox); inbox != nil && inbox.delimiter != "" && everythingUnderInbox(all) {
+			name = "INBOX" + inbox.delimiter + name
+		}
+		options := &imap.CreateOptions{}
+		if c.Caps().Has(imap.CapCreateSpecialUse) {
+			for attr, r := range roleAttrs {
+				if r == role {
+					options.SpecialUse = []imap.MailboxAttr{attr}
+				}
+			}
+		}
+		err = c.Create(name, options).Wait()
+		var no *imap.Error
+		if errors.As(err, &no) && no.Code == imap.ResponseCodeAlreadyExists {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return c.Subscribe(name).Wait()
+	})
+	return name, err
+}
+
+func everythingUnderInbox(all []mailbox) bool {
+	below := 0
+	for _, m := range all {
+		if m.role == roleInbox {
+			continue
+		}
+		if !strings.HasPrefix(m.name, "INBOX"+m.delimiter) {
+			return false
+		}
+		below++
+	}
+	return below > 0
+}
+
+// Mailbox names in addresses: JSON-pointer escapes keep "/" out of the path
+// (proxies decode %2F), and a leading dot from being cleaned away.
+var (
+	slugEscape   = strings.NewReplacer("~", "~0", "/", "~1")
+	slugUnescape = strings.NewReplacer("~1", "/", "~2", ".", "~0", "~")
+)
+
+func slug(name string) string {
+	s := slugEscape.Replace(name)
+	if strings.HasPrefix(s, ".") {
+		s = "~2" + s[1:]
+	}
+	return s
+}
+
+func unslug(s string) string { return slugUnescape.Replace(s) }

@@ -1,0 +1,302 @@
+package webmail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"beffroi/internal/db"
+)
+
+// States of a message in the outbox; the migration says what each means.
+const (
+	stateQueued = "queued"
+	stateSent   = "sent"
+	stateFailed = "failed"
+	stateDone   = "done"
+)
+
+// envelope is what the outbox keeps beside the message. It is sealed.
+type envelope struct {
+	From      string   `json:"from"`
+	To        []string `json:"to"`
+	Subject   string   `json:"subject"`
+	MessageID string   `json:"message_id"`
+	Kind      string   `json:"kind,omitempty"`   // "reply" or "forward": what to mark on Source
+	Source    string   `json:"source,omitempty"` // path of the message answered
+	Draft     string   `json:"draft,omitempty"`  // path of the draft to remove once sent
+	Bcc       string   `json:"bcc,omitempty"`    // as typed, to go on after a failure
+}
+
+// leaseFor is how long one attempt owns a message. After a crash the next
+// attempt begins when it has passed.
+const leaseFor = 90 * time.Second
+
+// waiting is a message of the outbox as the pages tell of it.
+type waiting struct {
+	id, state, reason string
+	envelope          envelope
+	attempts          int64
+	due               bool // nobody is working on it
+}
+
+func (s *service) seal(sub, id, what, plain string) string {
+	return s.sealer.Seal("mail_outbox:"+what+":"+sub+":"+id, plain)
+}
+
+func (s *service) unseal(sub, id, what, sealed string) (string, error) {
+	return s.sealer.Open("mail_outbox:"+what+":"+sub+":"+id, sealed)
+}
+
+// enqueue writes the message down before anything is sent. It answers false
+// when the same composition is already on its way or sent: a second click.
+func (s *service) enqueue(ctx context.Context, sub, id string, e envelope, raw []byte) (bool, error) {
+	return s.put(ctx, sub, id, e, raw, stateQueued, "")
+}
+
+// keep puts aside a message that could be neither sent nor saved as a draft.
+func (s *service) keep(ctx context.Context, sub, id string, e envelope, raw []byte, reason string) error {
+	_, err := s.put(ctx, sub, id, e, raw, stateFailed, reason)
+	return err
+}
+
+func (s *service) put(ctx context.Context, sub, id string, e envelope, raw []byte, state, reason string) (bool, error) {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return false, err
+	}
+	now := s.now()
+	n, err := s.db.Exec(ctx, `INSERT INTO mail_outbox (person, id, state, envelope, message, reason, attempts, filings, created, lease)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)
+		ON CONFLICT (person, id) DO UPDATE SET state = excluded.state, envelope = excluded.envelope, message = excluded.message,
+			reason = excluded.reason, attempts = 0, filings = 0, created = excluded.created, lease = excluded.lease
+		WHERE mail_outbox.state = 'failed'`,
+		sub, id, state, s.seal(sub, id, "envelope", string(text)), s.seal(sub, id, "message", string(raw)), reason, db.At(now), int64(0))
+	if err != nil {
+		return false, fmt.Errorf("write message to the outbox: %w", err)
+	}
+	return n == 1, nil
+}
+
+// outbox lists what is not finished, oldest first.
+func (s *service) outbox(ctx context.Context, sub string) ([]waiting, error) {
+	now := s.now().UnixMicro()
+	return db.All(ctx, s.db, func(scan func(...any) error) (waiting, error) {
+		var w waiting
+		var sealed string
+		var lease int64
+		if err := scan(&w.id, &w.state, &sealed, &w.reason, &w.attempts, &lease); err != nil {
+			return w, err
+		}
+		w.due = lease < now && w.state != stateFailed
+		plain, err := s.unseal(sub, w.id, "envelope", sealed)
+		if err != nil {
+			return w, err
+		}
+		return w, json.Unmarshal([]byte(plain), &w.envelope)
+	}, "SELECT id, state, envelope, reason, attempts, lease FROM mail_outbox WHERE person = $1 AND state <> 'done' ORDER BY created", sub)
+}
+
+// kept is the bytes of a message that failed, to go on writing it.
+func (s *service) kept(ctx context.Context, sub, id string) (envelope, []byte, error) {
+	var e envelope
+	var sealed, sealedEnvelope string
+	err := s.db.QueryRow(ctx, "SELECT envelope, message FROM mail_outbox WHERE person = $1 AND id = $2 AND state = 'failed'", sub, id).Scan(&sealedEnvelope, &sealed)
+	if errors.Is(err, db.ErrNotFound) {
+		return e, nil, fmt.Errorf("%w: outbox %s", errGone, id)
+	} else if err != nil {
+		return e, nil, err
+	}
+	plain, err := s.unseal(sub, id, "envelope", sealedEnvelope)
+	if err != nil {
+		return e, nil, err
+	}
+	if err := json.Unmarshal([]byte(plain), &e); err != nil {
+		return e, nil, err
+	}
+	raw, err := s.unseal(sub, id, "message", sealed)
+	return e, []byte(raw), err
+}
+
+// forget removes a failed message that is now a draft, or that the person gave up.
+func (s *service) forget(ctx context.Context, sub, id string) error {
+	_, err := s.db.Exec(ctx, "DELETE FROM mail_outbox WHERE person = $1 AND id = $2 AND state = 'failed'", sub, id)
+	return err
+}
+
+// state is where a composition stands, "" when the outbox does not know it.
+func (s *service) state(ctx context.Context, sub, id string) (state, reason string, err error) {
+	err = s.db.QueryRow(ctx, "SELECT state, reason FROM mail_outbox WHERE person = $1 AND id = $2", sub, id).Scan(&state, &reason)
+	if errors.Is(err, db.ErrNotFound) {
+		return "", "", nil
+	}
+	return state, reason, err
+}
+
+// deliver takes one message as far as it goes: submitted, filed in Sent, marks
+// set, done. Each step is written down before the next begins, and one attempt
+// at a time owns the message, in whatever process.
+func (s *service) deliver(ctx context.Context, sub, id string, credentials func(context.Context) (owner, error)) error {
+	now := s.now()
+	var state, sealedEnvelope, sealed string
+	var attempts, filings int64
+	err := s.db.QueryRow(ctx, `UPDATE mail_outbox SET lease = $1, attempts = attempts + 1
+		WHERE person = $2 AND id = $3 AND lease < $4 AND state IN ('queued', 'sent')
+		RETURNING state, envelope, message, attempts, filings`,
+		now.Add(leaseFor).UnixMicro(), sub, id, now.UnixMicro()).Scan(&state, &sealedEnvelope, &sealed, &attempts, &filings)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil // somebody else has it, or it is finished
+	} else if err != nil {
+		return err
+	}
+	plain, err := s.unseal(sub, id, "envelope", sealedEnvelope)
+	if err != nil {
+		return err
+	}
+	var e envelope
+	if err := json.Unmarshal([]byte(plain), &e); err != nil {
+		return err
+	}
+	raw, err := s.unseal(sub, id, "message", sealed)
+	if err != nil {
+		return err
+	}
+	who, err := credentials(ctx)
+	if err != nil {
+		return s.after(ctx, sub, id, state, attempts, fmt.Errorf("%w: %w", errNotSent, err))
+	}
+	if state == stateQueued {
+		if attempts > 1 {
+			s.repeats.Add(1)
+			s.log.WarnContext(ctx, "message submitted again, its fate was not known", "message_id", e.MessageID, "attempt", attempts)
+		}
+		if err := s.submit(ctx, who, e, []byte(raw)); err != nil {
+			return s.after(ctx, sub, id, state, attempts, err)
+		}
+		if s.afterSubmit != nil {
+			s.afterSubmit()
+		}
+		if _, err := s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'sent', reason = '' WHERE person = $1 AND id = $2", sub, id); err != nil {
+			return err
+		}
+	}
+	if err := s.file(ctx, who, sub, id, e, []byte(raw), filings); err != nil {
+		return s.after(ctx, sub, id, stateSent, attempts, err)
+	}
+	s.finish(ctx, who, e)
+	_, err = s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'done', envelope = '', message = '', reason = '' WHERE person = $1 AND id = $2", sub, id)
+	return err
+}
+
+func (s *service) submit(ctx context.Context, who owner, e envelope, raw []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, s.submitFor)
+	defer cancel()
+	return submit(ctx, s.submission, who.login, who.token, e.From, e.To, raw)
+}
+
+// file appends the copy to Sent. Before a second try it looks whether the
+// first one arrived after all.
+func (s *service) file(ctx context.Context, who owner, sub, id string, e envelope, raw []byte, filings int64) error {
+	sent, err := s.ensureRole(ctx, who, roleSent)
+	if err != nil {
+		return err
+	}
+	if filings > 0 {
+		there, err := s.holds(ctx, who, sent, e.MessageID)
+		if err != nil || there {
+			return err
+		}
+	}
+	if _, err := s.db.Exec(ctx, "UPDATE mail_outbox SET filings = filings + 1 WHERE person = $1 AND id = $2", sub, id); err != nil {
+		return err
+	}
+	_, err = s.append(ctx, who, sent, raw, []imap.Flag{imap.FlagSeen})
+	return err
+}
+
+// holds tells whether a mailbox has a message of this Message-ID.
+func (s *service) holds(ctx context.Context, who owner, box, messageID string) (there bool, err error) {
+	err = s.pools.Do(ctx, who, box, reads, func(c *conn) error {
+		if _, err := c.open(box, true); err != nil {
+			return err
+		}
+		found, err := c.UIDSearch(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: messageID}}}, nil).Wait()
+		if err != nil {
+			return err
+		}
+		there = len(found.AllUIDs()) > 0
+		return nil
+	})
+	return there, err
+}
+
+// finish sets the marks that may be lost without harm.
+func (s *service) finish(ctx context.Context, who owner, e envelope) {
+	if r, err := parsePath(e.Source); err == nil {
+		flag := imap.FlagAnswered
+		if e.Kind == "forward" {
+			flag = imap.FlagForwarded
+		}
+		if err := s.setFlags(ctx, who, []ref{r}, imap.StoreFlagsAdd, flag); err != nil {
+			s.log.InfoContext(ctx, "the answered message could not be marked", "error", err)
+		}
+	}
+	if r, err := parsePath(e.Draft); err == nil {
+		if err := s.expunge(ctx, who, []ref{r}); err != nil {
+			s.log.InfoContext(ctx, "the draft of a sent message could not be removed", "error", err)
+		}
+	}
+}
+
+// after writes down how an attempt ended. A clear no, or a first attempt that
+// certainly sent nothing, is told to the person, who is waiting for it; what
+// may have been sent is tried again with the same Message-ID.
+func (s *service) after(ctx context.Context, sub, id, state string, attempts int64, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	var no *refusedBy
+	next, lease, reason := state, s.now().Add(backoff(attempts)), ""
+	switch {
+	case state == stateSent:
+	case errors.As(cause, &no):
+		next, reason = stateFailed, reasonOf(cause)
+	case errors.Is(cause, errNotSent) && attempts == 1:
+		next, reason = stateFailed, reasonOf(cause)
+	}
+	if _, err := s.db.Exec(ctx, "UPDATE mail_outbox SET state = $1, reason = $2, lease = $3 WHERE person = $4 AND id = $5 AND state <> 'done'",
+		next, reason, lease.UnixMicro(), sub, id); err != nil {
+		return err
+	}
+	s.log.WarnContext(ctx, "message not finished", "id", id, "state", next, "attempt", attempts, "error", cause)
+	return cause
+}
+
+func backoff(attempts int64) time.Duration {
+	return min(15*time.Second<<min(attempts, 10), 15*time.Minute)
+}
+
+// reasonOf is a short code for the page, with the server's words after a space.
+func reasonOf(err error) string {
+	var no *refusedBy
+	switch {
+	case errors.As(err, &no) && no.recipient != "":
+		return fmt.Sprintf("recipient %s\n%d %s", no.recipient, no.code, no.answer)
+	case errors.As(err, &no) && no.code == 552:
+		return fmt.Sprintf("size\n%s", no.answer)
+	case errors.As(err, &no):
+		return fmt.Sprintf("refused\n%d %s", no.code, no.answer)
+	case errors.Is(err, errNoLogin), errors.Is(err, errSignIn):
+		return "signin"
+	}
+	return "down"
+}
+
+// sweep forgets what was sent a day ago.
+func (s *service) sweepOutbox(ctx context.Context) error {
+	_, err := s.db.Exec(ctx, "DELETE FROM mail_outbox WHERE state = 'done' AND created < $1", db.At(s.now().Add(-24*time.Hour)))
+	return err
+}

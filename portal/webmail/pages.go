@@ -1,0 +1,420 @@
+package webmail
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"beffroi/internal/i18n"
+	"beffroi/internal/web"
+	"beffroi/templates"
+)
+
+func (s *service) inbox(w http.ResponseWriter, r *http.Request) error {
+	return s.showBox(w, r, "INBOX", nil)
+}
+
+func (s *service) list(w http.ResponseWriter, r *http.Request) error {
+	return s.showBox(w, r, unslug(r.PathValue("box")), nil)
+}
+
+// read opens one message beside its list and marks it read.
+func (s *service) read(w http.ResponseWriter, r *http.Request) error {
+	at, err := parseRef(unslug(r.PathValue("box")), r.PathValue("ref"))
+	if err != nil {
+		return err
+	}
+	return s.showBox(w, r, at.box, &at)
+}
+
+// showBox is the page of a mailbox, with a message when at is given.
+func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at *ref) error {
+	ctx := r.Context()
+	l := web.Lang(ctx)
+	number, _ := strconv.Atoi(r.URL.Query().Get("page"))
+	var p *page
+	var shown *templates.MailMessage
+	pane := r.Header.Get("X-Pane") == "reading" && at != nil
+	err := s.with(ctx, func(who owner) error {
+		if at != nil {
+			m, err := s.openMessage(ctx, who, *at)
+			if err != nil {
+				return err
+			}
+			if !m.has(imap.FlagSeen) {
+				// A mailbox shared for reading refuses the flag: the message is shown all the same.
+				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) {
+					return err
+				}
+			}
+			if shown, err = s.messageView(ctx, who, m, r.URL.Query().Get("view")); err != nil {
+				return err
+			}
+		}
+		var err error
+		p, err = s.readPage(ctx, who, box, number)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	view := &templates.WebmailBox{Message: shown}
+	view.Folders, view.Box = s.folders(l, p.folders, box)
+	view.Box.Page = p.number
+	s.fillRows(l, view, p, at)
+	if shown != nil {
+		s.place(shown, view, p, at)
+		s.allowFrame(w)
+	}
+	if pane {
+		return web.Render(w, r, http.StatusOK, &templates.WebmailReading{Layout: templates.Layout{Title: shown.Subject}, Box: view.Box, Message: shown})
+	}
+	view.Layout = s.layout(ctx, view.Box.Label, p.folders)
+	if shown != nil && shown.Subject != "" {
+		view.Title = shown.Subject
+	}
+	s.badges.set(s.person(ctx).Sub, unreadIn(p.folders))
+	view.Notice = noticeOf(l, r.URL.Query(), p.folders)
+	if view.Outbox, err = s.waiting(ctx); err != nil {
+		return err
+	}
+	return web.Render(w, r, http.StatusOK, view)
+}
+
+// layout is what every mail page shares.
+func (s *service) layout(ctx context.Context, title string, folders []mailbox) templates.Layout {
+	return templates.Layout{Title: title, Wide: true, Module: "mail", Unread: int(unreadIn(folders)),
+		CSS: []string{"webmail.css"}, JS: []string{"webmail.js"}}
+}
+
+func unreadIn(folders []mailbox) uint32 {
+	if inbox := withRole(folders, roleInbox); inbox != nil {
+		return inbox.unseen
+	}
+	return 0
+}
+
+// allowFrame lets the page frame documents of its own origin. The document
+// itself is in a sandbox (document.go).
+func (s *service) allowFrame(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", strings.Replace(h.Get("Content-Security-Policy"), "frame-src 'none'", "frame-src 'self'", 1))
+}
+
+var roleIcons = map[string]string{roleInbox: "inbox", roleDrafts: "draft", roleSent: "send", roleArchive: "archive", roleJunk: "junk", roleTrash: "trash", "": "folder"}
+
+// roleLabel is what a folder is called in the reader's language.
+func roleLabel(l i18n.Lang, m mailbox) string {
+	switch m.role {
+	case roleInbox:
+		return i18n.T(l, "webmail.box.inbox")
+	case roleDrafts:
+		return i18n.T(l, "webmail.box.drafts")
+	case roleSent:
+		return i18n.T(l, "webmail.box.sent")
+	case roleArchive:
+		return i18n.T(l, "webmail.box.archive")
+	case roleJunk:
+		return i18n.T(l, "webmail.box.junk")
+	case roleTrash:
+		return i18n.T(l, "webmail.box.trash")
+	}
+	return cleanLine(m.label)
+}
+
+func (s *service) folders(l i18n.Lang, all []mailbox, current string) ([]templates.MailFolder, templates.MailBox) {
+	box := templates.MailBox{Label: cleanLine(current), Href: boxPath(current), Do: boxPath(current) + "do"}
+	var list []templates.MailFolder
+	own := false
+	for _, m := range all {
+		f := templates.MailFolder{Label: roleLabel(l, m), Icon: roleIcons[m.role], Depth: min(m.depth, 4), Current: m.name == current}
+		if m.openable {
+			f.Href = boxPath(m.name)
+		}
+		if m.role != roleTrash && m.role != roleSent {
+			f.Unread = int(m.unseen)
+		}
+		if m.role == roleDrafts {
+			f.Unread = int(m.messages)
+		}
+		if m.role == "" && m.depth == 0 && !own {
+			f.Own, own = true, true
+		}
+		if f.Current {
+			box.Label, box.Role = f.Label, m.role
+			box.ToName = m.role == roleSent || m.role == roleDrafts
+		}
+		list = append(list, f)
+		if m.openable && m.name != current && m.role != roleDrafts {
+			move := f
+			move.Href = slug(m.name)
+			box.Moves = append(box.Moves, move)
+		}
+	}
+	return list, box
+}
+
+func (s *service) fillRows(l i18n.Lang, view *templates.WebmailBox, p *page, at *ref) {
+	view.Total = p.total
+	if len(p.rows) > 0 {
+		view.From = (p.number-1)*pageSize + 1
+		view.To = view.From + len(p.rows) - 1
+	}
+	if p.number > 1 {
+		view.Newer = pageAddress(view.Box.Href, p.number-1)
+	}
+	if p.number < p.pages() {
+		view.Older = pageAddress(view.Box.Href, p.number+1)
+	}
+	for _, r := range p.rows {
+		name := ref{p.box, p.validity, r.uid}
+		row := templates.MailRow{Key: name.key(), Href: pageAddress(name.path(), p.number), Subject: r.subject, Preview: r.preview,
+			Date: r.date.In(s.location), Unread: !r.has(imap.FlagSeen), Flagged: r.has(imap.FlagFlagged), Answered: r.has(imap.FlagAnswered),
+			Forwarded: r.has(imap.FlagForwarded), Draft: r.has(imap.FlagDraft) || view.Box.Role == roleDrafts, Attachment: r.attachment || r.has("$HasAttachment"), Unreadable: r.unreadable,
+			Current: at != nil && at.uid == r.uid}
+		if r.has("$HasNoAttachment") {
+			row.Attachment = false
+		}
+		if r.unreadable {
+			row.Subject, row.Preview = i18n.T(l, "webmail.row.unreadable"), ""
+		}
+		row.Who = names(r.from)
+		if view.Box.ToName {
+			row.Who = names(r.to)
+		}
+		if row.Draft && view.Box.Role == roleDrafts {
+			row.Href = "/mail/compose?draft=" + url.QueryEscape(name.path())
+		}
+		view.Rows = append(view.Rows, row)
+	}
+}
+
+func names(list []address) string {
+	words := make([]string, 0, len(list))
+	for _, a := range list {
+		words = append(words, a.shown())
+	}
+	return strings.Join(words, ", ")
+}
+
+func pageAddress(path string, number int) string {
+	if number <= 1 {
+		return path
+	}
+	return path + "?page=" + strconv.Itoa(number)
+}
+
+// place tells a message its neighbours in the list.
+func (s *service) place(m *templates.MailMessage, view *templates.WebmailBox, p *page, at *ref) {
+	for i, row := range p.rows {
+		if row.uid != at.uid {
+			continue
+		}
+		if i > 0 {
+			m.Newer = view.Rows[i-1].Href
+		}
+		if i+1 < len(p.rows) {
+			m.Older = view.Rows[i+1].Href
+		}
+	}
+	m.Trash = view.Box.Role == roleTrash
+	if view.Box.Role == roleDrafts {
+		m.Draft = true
+	}
+	if m.Draft {
+		m.Edit = "/mail/compose?draft=" + url.QueryEscape(m.Href)
+	}
+}
+
+// messageView is the message as the reading pane shows it.
+func (s *service) messageView(ctx context.Context, who owner, m *message, wanted string) (*templates.MailMessage, error) {
+	l := web.Lang(ctx)
+	path := m.path()
+	v := &templates.MailMessage{Key: m.key(), Href: path, Subject: m.header.text("subject"), Date: m.header.date(m.received).In(s.location),
+		From: people(m.header.get("from")), To: people(m.header.get("to")), Cc: people(m.header.get("cc")),
+		Flagged: m.has(imap.FlagFlagged), Answered: m.has(imap.FlagAnswered), Forwarded: m.has(imap.FlagForwarded), Draft: m.has(imap.FlagDraft),
+		Source: path + "/source", Salvaged: m.salvaged, Cut: m.cut}
+	if reply := people(m.header.get("reply-to")); len(reply) > 0 && (len(v.From) == 0 || reply[0].Mail != v.From[0].Mail) {
+		v.ReplyTo = reply
+	}
+	escaped := url.QueryEscape(path)
+	v.Reply, v.Forward = "/mail/compose?reply="+escaped, "/mail/compose?forward="+escaped
+	if len(v.To)+len(v.Cc) > 1 {
+		v.ReplyAll = "/mail/compose?reply=" + escaped + "&all=1"
+	}
+
+	rich := m.body.html != nil && !(wanted == "text")
+	if rich {
+		v.Document = path + "/document"
+		made, err := s.richBody(ctx, who, m, false)
+		if err != nil {
+			return nil, err
+		}
+		v.Remote, v.Hosts, v.Cut = made.Remote, made.Hosts, v.Cut || made.Cut
+		if m.body.plain != nil {
+			v.OtherView, v.OtherPlain = path+"?view=text", true
+		}
+	} else if m.body.plain != nil {
+		text, cut, err := s.textContent(ctx, who, m, m.body.plain, maxShownText)
+		if err != nil {
+			return nil, err
+		}
+		v.Plain, v.Cut = textBlocks(text, flowed(m.body.plain)), v.Cut || cut
+		if m.body.html != nil {
+			v.OtherView = path
+		}
+	} else if m.body.html != nil {
+		made, err := s.richBody(ctx, who, m, false)
+		if err != nil {
+			return nil, err
+		}
+		v.Plain, v.OtherView = textBlocks(textOf(made.Body), false), path
+	}
+	for _, p := range m.body.more {
+		text, cut, err := s.textContent(ctx, who, m, p, maxShownText/4)
+		if err != nil {
+			return nil, err
+		}
+		if p.mediaType == "text/html" {
+			text = textOf(sanitize(text, nil, "").Body)
+		}
+		v.More, v.Cut = append(v.More, textBlocks(text, flowed(p))), v.Cut || cut
+	}
+	for _, p := range m.body.attachments {
+		v.Files = append(v.Files, attachmentView(l, path, p))
+	}
+	for _, f := range m.header {
+		if len(v.Headers) < 100 {
+			v.Headers = append(v.Headers, templates.MailHeader{Name: headerName(f.key), Value: shorten(cleanLine(decodeCharset([]byte(f.value), "")), 1000)})
+		}
+	}
+	return v, nil
+}
+
+func headerName(key string) string {
+	parts := strings.Split(cleanLine(key), "-")
+	for i, p := range parts {
+		if p != "" {
+			parts[i] = strings.ToUpper(p[:1]) + p[1:]
+		}
+	}
+	return strings.Join(parts, "-")
+}
+
+func people(value string) []templates.MailAddress {
+	var list []templates.MailAddress
+	for _, a := range parseAddresses(value, 200) {
+		one := templates.MailAddress{Name: a.name, Mail: a.mail}
+		if clean, ok := validMail(a.mail); ok {
+			a.mail = clean
+			one.Href = "/mail/compose?to=" + url.QueryEscape(a.typed())
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func attachmentView(l i18n.Lang, path string, p *part) templates.MailFile {
+	f := templates.MailFile{Name: attachmentName(p, l), Type: p.mediaType, Size: fileSize(l, p.decodedSize()),
+		Href: path + "/part/" + p.section(), Icon: "file"}
+	switch {
+	case strings.HasPrefix(p.mediaType, "image/") && p.mediaType != "image/svg+xml":
+		f.Icon, f.Preview = "image", f.Href+"?view=1"
+	case p.mediaType == "text/plain":
+		f.Preview = f.Href + "?view=1"
+	case strings.HasPrefix(p.mediaType, "message/"):
+		f.Icon = "mail"
+	case p.mediaType == "text/calendar":
+		f.Icon = "calendar"
+	}
+	return f
+}
+
+func fileSize(l i18n.Lang, n int64) string {
+	switch {
+	case n < 1000:
+		return i18n.T(l, "webmail.size.bytes", "n", int(n))
+	case n < 1000_000:
+		return i18n.T(l, "webmail.size.kilo", "n", int((n+500)/1000))
+	}
+	tenths := (n + 50_000) / 100_000
+	point := ","
+	if l == i18n.English {
+		point = "."
+	}
+	return i18n.T(l, "webmail.size.mega", "size", fmt.Sprintf("%d%s%d", tenths/10, point, tenths%10))
+}
+
+// waiting is the outbox as the pages tell it; what is due is taken up again.
+func (s *service) waiting(ctx context.Context) ([]templates.MailWaiting, error) {
+	sub := s.person(ctx).Sub
+	all, err := s.outbox(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	l := web.Lang(ctx)
+	var list []templates.MailWaiting
+	for _, one := range all {
+		if one.due {
+			s.resume(ctx, sub, one.id)
+		}
+		v := templates.MailWaiting{ID: one.id, Subject: one.envelope.Subject, State: one.state}
+		switch one.state {
+		case stateQueued:
+			v.Reason = i18n.T(l, "webmail.outbox.queued")
+			if one.attempts > 1 {
+				v.Reason = i18n.T(l, "webmail.outbox.again")
+			}
+		case stateSent:
+			v.Reason = i18n.T(l, "webmail.outbox.filing")
+		default:
+			key, what, detail := explain(one.reason)
+			v.Reason, v.Detail = i18n.T(l, key, "what", what), detail
+			v.Edit = "/mail/compose?outbox=" + one.id
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// resume delivers in the background, with the session of whoever looks.
+func (s *service) resume(ctx context.Context, sub, id string) <-chan error {
+	done := make(chan error, 1)
+	if s.life.Err() != nil {
+		done <- s.life.Err()
+		return done
+	}
+	s.work.Add(1)
+	go func() {
+		defer s.work.Done()
+		for try := 0; ; try++ {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseFor-5*time.Second)
+			stop := context.AfterFunc(s.life, cancel)
+			err := s.deliver(ctx, sub, id, s.owner)
+			stop()
+			cancel()
+			if try == 0 {
+				done <- err
+			}
+			if err == nil || try >= 5 || s.life.Err() != nil {
+				return
+			}
+			state, _, err2 := s.state(context.WithoutCancel(ctx), sub, id)
+			if err2 != nil || state == stateFailed || state == stateDone || state == "" {
+				return
+			}
+			select {
+			case <-time.After(backoff(int64(try)+1) + time.Second):
+			case <-s.life.Done():
+				return
+			}
+		}
+	}()
+	return done
+}

@@ -1,0 +1,235 @@
+// Package webmail is the portal's mail: it reads the person's mailboxes over
+// IMAP and sends through submission, both with one token made for that purpose.
+//
+// It promises: a mail server that hangs, drops or answers nonsense costs the
+// request an honest page within its time, never a hang and never another
+// person's connection (pool.go); whatever a stranger wrote is shown without
+// script, without fetching anything and in a document of its own (sanitize.go,
+// document.go); a message accepted by the send button is not lost, nor filed
+// twice, whatever is killed when (outbox.go). Every page works without script.
+//
+// The portal mounts it as a module. Mailboxes stand in addresses as slugs
+// (mailboxes.go), messages as "UIDVALIDITY.UID".
+package webmail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"beffroi/internal/db"
+	"beffroi/internal/secret"
+	"beffroi/internal/web"
+	"beffroi/portal"
+)
+
+// Dependencies are the parts that New needs.
+type Dependencies struct {
+	Config   portal.MailConfig
+	DB       *db.DB
+	Sealer   *secret.Sealer
+	Location *time.Location // of the dates shown; nil for UTC
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Module is the webmail as the portal mounts it.
+type Module struct{ s *service }
+
+// host is what the webmail needs of the portal.
+type host interface {
+	Signed(h web.Handler) http.Handler
+	TokenFor(ctx context.Context, audience string) (token string, expires time.Time, err error)
+	Refused(ctx context.Context, token string)
+}
+
+// service holds the parts of the module.
+type service struct {
+	host       host
+	person     func(ctx context.Context) portal.Person
+	config     portal.MailConfig
+	submission endpoint
+	pools      *Pools
+	summaries  summaries
+	poison     poison
+	badges     badges
+	db         *db.DB
+	sealer     *secret.Sealer
+	location   *time.Location
+	log        *slog.Logger
+	now        func() time.Time
+	submitFor  time.Duration
+
+	work        sync.WaitGroup // messages being delivered
+	stop        context.CancelFunc
+	life        context.Context
+	repeats     atomic.Int64 // submissions repeated because their fate was unknown
+	afterSubmit func()       // tests kill here: accepted, not yet written down
+}
+
+// New checks the configuration and makes the module. It reaches no server.
+func New(d Dependencies) (*Module, error) {
+	c := d.Config
+	if c.Audience == "" {
+		c.Audience = "imap"
+	}
+	if c.IMAPTLS == "" {
+		c.IMAPTLS = "tls"
+	}
+	if c.SubmissionTLS == "" {
+		c.SubmissionTLS = "tls"
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 15 * time.Second
+	}
+	if c.MaxMessage <= 0 {
+		c.MaxMessage = 28 << 20 // 20 MB of files, encoded
+	}
+	if c.Connections <= 0 {
+		c.Connections = 4
+	}
+	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, submitFor: 40 * time.Second}
+	if s.location == nil {
+		s.location = time.UTC
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	imap, err := newEndpoint(c.IMAP, c.IMAPTLS, c.ServerName, c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	if s.submission, err = newEndpoint(c.Submission, c.SubmissionTLS, c.ServerName, c.CAFile); err != nil {
+		return nil, err
+	}
+	s.pools = newPools(imap, limits{perPerson: c.Connections, total: 1000, idle: 4 * time.Minute, use: c.Timeout}, s.now)
+	s.summaries.now, s.badges.now = s.now, s.now
+	s.life, s.stop = context.WithCancel(context.Background())
+	return &Module{s}, nil
+}
+
+// Name is the first segment of the module's paths.
+func (m *Module) Name() string { return "mail" }
+
+// Badge is the path of the launcher's fragment: how many messages are unread.
+func (m *Module) Badge() string { return "/mail/badge" }
+
+// Mount adds the routes to the portal.
+func (m *Module) Mount(p *portal.Portal, mux *http.ServeMux) { m.s.mount(p, mux) }
+
+func (s *service) mount(h host, mux *http.ServeMux) {
+	s.host = h
+	page := func(pattern string, handler web.Handler) { mux.Handle(pattern, h.Signed(s.honest(handler))) }
+
+	page("GET /mail/{$}", s.inbox)
+	page("GET /mail/badge", s.badge)
+	page("GET /mail/compose", s.compose)
+	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
+	page("POST /mail/outbox/{id}", s.outboxAction)
+	page("GET /mail/{box}/{$}", s.list)
+	page("POST /mail/{box}/do", s.act)
+	page("GET /mail/{box}/{ref}", s.read)
+	page("GET /mail/{box}/{ref}/document", s.document)
+	page("GET /mail/{box}/{ref}/source", s.source)
+	page("GET /mail/{box}/{ref}/part/{section}", s.download)
+}
+
+// Close stops what runs in the background: a message being sent is finished or
+// left in the outbox for the next visit.
+func (m *Module) Close() {
+	m.s.stop()
+	m.s.work.Wait()
+	m.s.pools.Close()
+}
+
+// Repeats counts the submissions that were repeated with the same Message-ID
+// because nobody knew whether the first one had arrived.
+func (m *Module) Repeats() int64 { return m.s.repeats.Load() }
+
+// owner is the person of the request with a fresh token.
+func (s *service) owner(ctx context.Context) (owner, error) {
+	who := s.person(ctx)
+	token, expires, err := s.host.TokenFor(ctx, s.config.Audience)
+	if err != nil {
+		return owner{}, err
+	}
+	return owner{sub: who.Sub, login: who.Login, token: token, expires: expires}, nil
+}
+
+// with runs f for the person. A token that the mail server refuses is fetched
+// again once: it may have been revoked before its end.
+func (s *service) with(ctx context.Context, f func(owner) error) error {
+	who, err := s.owner(ctx)
+	if err != nil {
+		return err
+	}
+	err = f(who)
+	if !errors.Is(err, errSignIn) {
+		return err
+	}
+	s.host.Refused(ctx, who.token)
+	again, err2 := s.owner(ctx)
+	if err2 != nil || again.token == who.token {
+		return errors.Join(err, err2)
+	}
+	return f(again)
+}
+
+// honest turns what a mail server did into the sentence for it.
+func (s *service) honest(h web.Handler) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error { return failure(h(w, r)) }
+}
+
+func failure(err error) error {
+	var said *web.Error
+	switch {
+	case err == nil, errors.As(err, &said), errors.Is(err, portal.ErrSignedOut), errors.Is(err, portal.ErrUnavailable), errors.Is(err, portal.ErrRefused):
+		return err
+	case errors.Is(err, errGone):
+		return web.Fail(http.StatusNotFound, "webmail.error.gone", err)
+	case errors.Is(err, errSignIn):
+		return web.Fail(http.StatusBadGateway, "webmail.error.signin", err)
+	case errors.Is(err, errBusy):
+		return web.Fail(http.StatusServiceUnavailable, "webmail.error.busy", err)
+	case errors.Is(err, errDown) && errors.Is(err, context.DeadlineExceeded):
+		return web.Fail(http.StatusGatewayTimeout, "webmail.error.slow", err)
+	case errors.Is(err, errDown):
+		return web.Fail(http.StatusBadGateway, "webmail.error.down", err)
+	case keepsConnection(err):
+		return web.Fail(http.StatusBadGateway, "webmail.error.refused", err)
+	}
+	return err
+}
+
+// parsePath reads "/mail/BOX/KEY", the form in which a page or a draft names a
+// message.
+func parsePath(path string) (ref, error) {
+	rest, ok := strings.CutPrefix(path, "/mail/")
+	box, key, ok2 := strings.Cut(rest, "/")
+	if !ok || !ok2 {
+		return ref{}, fmt.Errorf("%w: %q", errGone, path)
+	}
+	name, err := url.PathUnescape(box)
+	if err != nil {
+		return ref{}, fmt.Errorf("%w: %q", errGone, path)
+	}
+	return parseRef(unslug(name), key)
+}
+
+func escapePath(s string) string { return url.PathEscape(s) }
+
+// boxPath is the address of a mailbox.
+func boxPath(name string) string { return "/mail/" + escapePath(slug(name)) + "/" }
+
+// composeTo is the address that begins a message to somebody.
+func composeTo(mail string) string { return "/mail/compose?to=" + url.QueryEscape(mail) }
