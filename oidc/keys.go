@@ -106,12 +106,16 @@ func createKey(ctx context.Context, d *db.DB, s *secret.Sealer, alg string, now 
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(signer)
+	return storeKey(ctx, d, s, k, now)
+}
+
+func storeKey(ctx context.Context, d *db.DB, s *secret.Sealer, k *key, now time.Time) error {
+	der, err := x509.MarshalPKCS8PrivateKey(k.private)
 	if err != nil {
 		return fmt.Errorf("encode signing key: %w", err)
 	}
 	_, err = d.Exec(ctx, "INSERT INTO oidc_key (kid, alg, serial, sealed, created) VALUES ($1, $2, 1, $3, $4) ON CONFLICT DO NOTHING",
-		k.kid, alg, s.Seal("oidc key "+k.kid, string(der)), db.At(now))
+		k.kid, k.alg, s.Seal("oidc key "+k.kid, string(der)), db.At(now))
 	if err != nil {
 		return fmt.Errorf("store signing key: %w", err)
 	}
