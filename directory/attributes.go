@@ -43,7 +43,6 @@ type Attributes struct {
 type preset struct {
 	attributes   Attributes
 	peopleFilter string
-	groupFilter  string
 }
 
 // presets by name. "ent" follows the attribute names of the SDET directory
@@ -59,7 +58,6 @@ var presets = map[string]preset{
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(objectClass=inetOrgPerson)",
-		groupFilter:  "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup))",
 	},
 	"supann": {
 		attributes: Attributes{
@@ -70,7 +68,6 @@ var presets = map[string]preset{
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(objectClass=supannPerson)",
-		groupFilter:  "(|(objectClass=groupOfNames)(objectClass=supannGroupe))",
 	},
 	"ent": {
 		attributes: Attributes{
@@ -81,7 +78,6 @@ var presets = map[string]preset{
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(objectClass=ENTPerson)",
-		groupFilter:  "(objectClass=groupOfNames)",
 	},
 	"ad": {
 		attributes: Attributes{
@@ -92,7 +88,6 @@ var presets = map[string]preset{
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(&(objectCategory=person)(objectClass=user))",
-		groupFilter:  "(objectCategory=group)",
 	},
 }
 

@@ -45,7 +45,7 @@ type Config struct {
 	Preset       string     `yaml:"preset"` // openldap (also called inetOrgPerson), supann, ent or ad; openldap when empty
 	Attributes   Attributes `yaml:"attributes"`
 	PeopleFilter string     `yaml:"people_filter"` // who is a person; the preset's when empty
-	GroupFilter  string     `yaml:"group_filter"`  // what is a group; the preset's when empty
+	GroupFilter  string     `yaml:"group_filter"`  // which groups count; all that name a member when empty
 
 	// Groups says how a person's groups are found: "memberof" reads them on the
 	// person, which costs nothing but needs the server to keep the attribute;
@@ -224,7 +224,6 @@ func (c Config) settled() Config {
 	base, _ := presetOf(c.Preset)
 	c.Attributes = c.Attributes.or(base.attributes)
 	c.PeopleFilter = firstOf(c.PeopleFilter, base.peopleFilter)
-	c.GroupFilter = firstOf(c.GroupFilter, base.groupFilter)
 	c.PeopleBase = firstOf(c.PeopleBase, c.BaseDN)
 	c.GroupsBase = firstOf(c.GroupsBase, c.BaseDN)
 	c.Groups = firstOf(c.Groups, groupsByBoth)

@@ -74,7 +74,10 @@ func groupNamesOf(groups []group) []string {
 // groupsWith finds the groups that match a filter: all of them, page by page
 // where the server has more than it gives at once.
 func (l *LDAP) groupsWith(ctx context.Context, which string) ([]group, error) {
-	filter := "(&" + which + l.config.GroupFilter + ")"
+	filter := which // only groups have members: a test of their class would cost and tell nothing
+	if l.config.GroupFilter != "" {
+		filter = "(&" + which + l.config.GroupFilter + ")"
+	}
 	attributes := []string{l.config.Attributes.GroupName}
 	entries, more, err := l.findSome(ctx, l.config.GroupsBase, filter, attributes, 0, nil)
 	if err != nil {

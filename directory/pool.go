@@ -36,9 +36,6 @@ func (c *conn) run(ctx context.Context, timeout time.Duration, op func(*ldap.Con
 		return err, true
 	}
 	deadline := time.Now().Add(timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
 	if err := c.net.SetDeadline(deadline); err != nil {
 		return err, false
 	}
