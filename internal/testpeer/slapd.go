@@ -185,3 +185,14 @@ func (s *SlapdServer) each(ldif string, do func(*ldap.Conn, record) error) {
 		}
 	}
 }
+
+// Binder gives a connection that tries passwords, for measuring what one bind costs. It is for one goroutine.
+func (s *SlapdServer) Binder() func(dn, password string) error {
+	s.t.Helper()
+	c, err := ldap.DialURL(s.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c.Bind
+}

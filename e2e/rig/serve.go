@@ -1,0 +1,139 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"beffroi/internal/testpeer"
+)
+
+// Parts are the servers beside which Beffroi runs. Dovecot and Radicale may be missing: then the portal has no such module.
+type Parts struct {
+	Database string // sqlite:… or postgres://…
+	Slapd    *testpeer.SlapdServer
+	Dovecot  *testpeer.DovecotServer
+	Radicale *testpeer.RadicaleServer
+
+	Standby  *testpeer.SlapdServer // a second directory server with the same people, asked when the first is down
+	Settings string                // further YAML of the section provider, indented by two spaces
+	Apps     string                // further applications, YAML list items indented by two spaces
+	Env      []string
+
+	ports [3]int // provider, portal, admin
+}
+
+// Ports reserves the addresses before the servers that must know them start. It gives the issuer.
+func (p *Parts) Ports(t testing.TB) (issuer string) {
+	t.Helper()
+	for i := range p.ports {
+		if p.ports[i] == 0 {
+			p.ports[i] = testpeer.FreePort(t)
+		}
+	}
+	return fmt.Sprintf("http://localhost:%d", p.ports[0])
+}
+
+// Introspection is what Dovecot is told to ask.
+func (p *Parts) Introspection(t testing.TB) string {
+	t.Helper()
+	return strings.Replace(p.Ports(t), "http://", "http://imap:imap-secret@", 1) + "/oauth2/introspect"
+}
+
+// secrets of the applications in the configuration, by ID.
+var secrets = map[string]string{
+	"portal": "portal-secret", "imap": "imap-secret", "dav": "dav-secret",
+	"demo-tool": "demo-tool-secret", "direction-tool": "direction-tool-secret",
+}
+
+// Serve writes a configuration, checks it with "beffroi check" and starts "beffroi serve" on it.
+func Serve(t testing.TB, p *Parts) *Beffroi {
+	t.Helper()
+	p.Ports(t)
+	binary, dir := Binary(t), testpeer.Dir(t)
+	b := &Beffroi{
+		Provider: fmt.Sprintf("http://localhost:%d", p.ports[0]), Portal: fmt.Sprintf("http://127.0.0.1:%d", p.ports[1]),
+		Admin: fmt.Sprintf("http://127.0.0.1:%d", p.ports[2]), State: []string{"-config", filepath.Join(dir, "beffroi.yaml")}, binary: binary,
+	}
+	if out, err := exec.Command(binary, "key", "create", filepath.Join(dir, "seal.key")).CombinedOutput(); err != nil {
+		t.Fatalf("key create: %v\n%s", err, out)
+	}
+	Write(t, filepath.Join(dir, "ldap.secret"), p.Slapd.ServicePassword)
+	for id, value := range secrets {
+		Write(t, filepath.Join(dir, id+".secret"), value)
+	}
+	Write(t, filepath.Join(dir, "beffroi.yaml"), p.config(b, dir))
+	b.Server = testpeer.StartProgram(t, testpeer.Program{
+		Name: "beffroi serve", Path: binary, Args: append([]string{"serve"}, b.State...), Env: p.Env,
+		Ready: func(output string) bool { return strings.Contains(output, `"msg":"ready"`) },
+	})
+	return b
+}
+
+// Write makes a file that only its owner may read.
+func Write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// config is the configuration file as an operator would write it.
+func (p *Parts) config(b *Beffroi, dir string) string {
+	var y strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&y, format+"\n", args...) }
+	line("name: Académie de test")
+	line("seal_key_file: %s/seal.key", dir)
+	line("database: %q", p.Database)
+	line("admin: 127.0.0.1:%d", p.ports[2])
+	line("provider:\n  listen: 127.0.0.1:%d\n  issuer: %s\n  assurance: 2", p.ports[0], b.Provider)
+	if p.Settings != "" {
+		line("%s", strings.TrimRight(p.Settings, "\n"))
+	}
+	urls := []string{fmt.Sprintf("%q", p.Slapd.URL)}
+	ca := p.Slapd.CAFile
+	if p.Standby != nil {
+		urls = append(urls, fmt.Sprintf("%q", p.Standby.URL))
+		ca = p.bundle(dir)
+	}
+	line("directory:\n  urls: [%s]\n  start_tls: true\n  ca_file: %s\n  base_dn: %s\n  people_base: %s\n  groups_base: %s\n  bind_dn: %s\n  bind_password_file: %s/ldap.secret",
+		strings.Join(urls, ", "), ca, p.Slapd.BaseDN, p.Slapd.PeopleDN, p.Slapd.GroupsDN, p.Slapd.ServiceDN, dir)
+	line("portal:\n  listen: 127.0.0.1:%d\n  base_url: %s\n  issuer: %s\n  client_id: portal\n  client_secret_file: %s/portal.secret", p.ports[1], b.Portal, b.Provider, dir)
+	if p.Dovecot != nil {
+		line("  mail:\n    imap: %s\n    imap_tls: starttls\n    submission: %s\n    submission_tls: starttls\n    ca_file: %s", p.Dovecot.IMAP, p.Dovecot.Submission, p.Dovecot.CAFile)
+	}
+	if p.Radicale != nil {
+		line("  dav:\n    caldav: %s/{login}/\n    carddav: %s/{login}/\n    auth: header\n    header: %s", p.Radicale.URL, p.Radicale.URL, p.Radicale.Header)
+	}
+	line("applications:")
+	line("  - id: portal\n    name: {fr: Le portail, en: The portal}\n    secret_file: %s/portal.secret\n    redirect_uris: [\"%s/callback\"]\n    post_logout_redirect_uris: [\"%s/signed-out\"]\n"+
+		"    scopes: [openid, profile, email, groups, offline_access, applications, people, mail, dav]\n"+
+		"    grants: [authorization_code, refresh_token, \"urn:ietf:params:oauth:grant-type:token-exchange\"]\n    exchange_to: [imap, dav]", dir, b.Portal, b.Portal)
+	for id, scope := range map[string]string{"imap": "mail", "dav": "dav"} {
+		line("  - id: %s\n    name: {fr: Serveur %s}\n    secret_file: %s/%s.secret\n    audience: %s\n    scopes: [%s]", id, id, dir, id, id, scope)
+	}
+	for id, group := range map[string]string{"demo-tool": "tous-personnels", "direction-tool": "chefs-etablissement"} {
+		line("  - id: %s\n    name: {fr: Outil %s}\n    secret_file: %s/%s.secret\n    redirect_uris: [\"http://127.0.0.1/callback\"]\n    groups: [%s]\n    home: http://127.0.0.1:9/%s", id, id, dir, id, group, id)
+	}
+	y.WriteString(p.Apps)
+	return y.String()
+}
+
+// bundle joins the authorities of both directory servers.
+func (p *Parts) bundle(dir string) string {
+	path := filepath.Join(dir, "directory-ca.pem")
+	var all []byte
+	for _, s := range []*testpeer.SlapdServer{p.Slapd, p.Standby} {
+		text, err := os.ReadFile(s.CAFile)
+		if err == nil {
+			all = append(all, text...)
+		}
+	}
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		return p.Slapd.CAFile // beffroi then says what is wrong
+	}
+	return path
+}
