@@ -22,6 +22,7 @@ type outgoing struct {
 	source      string   // path of the message answered or forwarded, "" when new
 	kind        string   // "reply", "forward" or ""
 	files       []file
+	whole       bool              // every attachment could be read
 	typed       map[string]string // "to", "cc", "bcc" as typed, where it is not addresses yet: for drafts
 }
 

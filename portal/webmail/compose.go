@@ -347,7 +347,7 @@ func keptOf(l i18n.Lang, m *message) []templates.MailKept { return keptBy(l, m.p
 func keptBy(l i18n.Lang, where string, m *message) []templates.MailKept {
 	var list []templates.MailKept
 	for _, p := range m.body.attachments {
-		list = append(list, templates.MailKept{Value: where + "#" + p.section(), Name: attachmentName(p, l), Size: fileSize(l, p.decodedSize())})
+		list = append(list, templates.MailKept{Value: where + "#" + p.section() + "#" + attachmentName(p, l), Name: attachmentName(p, l), Size: fileSize(l, p.decodedSize())})
 	}
 	return list
 }

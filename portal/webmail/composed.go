@@ -95,6 +95,11 @@ func pageOf(form url.Values) *templates.WebmailCompose {
 		InReplyTo: strings.Join(messageIDs(form.Get("in_reply_to")), " "), References: strings.Join(messageIDs(form.Get("references")), " "),
 		To: cleanLine(form.Get("to")), Cc: cleanLine(form.Get("cc")), Bcc: cleanLine(form.Get("bcc")), Subject: cleanLine(form.Get("subject")),
 		Text: cleanText(form.Get("text")), Back: backTo(form.Get("back"), "INBOX"), Focus: "text"}
+	for _, value := range form["keep"] {
+		if _, _, name, ok := cutKept(value); ok && len(p.Kept) < 100 {
+			p.Kept = append(p.Kept, templates.MailKept{Value: value, Name: cleanFilename(name)})
+		}
+	}
 	if !validCompositionID(p.ID) {
 		p.ID = newCompositionID()
 	}
@@ -147,7 +152,7 @@ func (s *service) outgoing(ctx context.Context, who owner, page *templates.Webma
 		o.text = strings.ToValidUTF8(page.Text[:maxText], "")
 	}
 	files, err := s.files(ctx, who, form["keep"], upload)
-	o.files = files
+	o.files, o.whole = files, err == nil
 	switch {
 	case errors.Is(err, errTooBig):
 		wrong = &problem{key: "webmail.compose.toobig", field: "files", status: http.StatusRequestEntityTooLarge, cause: err}
@@ -187,7 +192,7 @@ func (s *service) files(ctx context.Context, who owner, keep []string, upload *m
 	}
 	opened := map[string]*message{}
 	for _, value := range keep {
-		where, section, ok := strings.Cut(value, "#")
+		where, section, _, ok := cutKept(value)
 		if !ok || len(list) > 100 {
 			continue
 		}
@@ -225,6 +230,15 @@ func (s *service) files(ctx context.Context, who owner, keep []string, upload *m
 		}
 	}
 	return list, nil
+}
+
+// cutKept reads "where#section#name".
+func cutKept(value string) (where, section, name string, ok bool) {
+	pieces := strings.SplitN(value, "#", 3)
+	if len(pieces) != 3 {
+		return "", "", "", false
+	}
+	return pieces[0], pieces[1], pieces[2], true
 }
 
 // typeOf takes the browser's word for the type of an upload, or the name's.
@@ -354,14 +368,15 @@ func (s *service) giveBack(w http.ResponseWriter, r *http.Request, page *templat
 		if state, known, err := s.state(ctx, sub, o.id); err == nil && state == stateFailed && known != "" {
 			reason = known
 		}
-		if err := s.keep(ctx, sub, o.id, s.envelopeOf(o, page), o.bytes(s.now().In(s.location), true), reason); err == nil {
+		if kept, err := s.keep(ctx, sub, o.id, s.envelopeOf(o, page), o.bytes(s.now().In(s.location), true), reason); kept && err == nil {
 			where, page.Saved = "outbox/"+o.id, "kept"
 		}
 	}
 	page.SavedAt = s.now().In(s.location)
-	if where != "" {
+	if where != "" && (o.whole || page.Kept == nil) {
+		page.Kept = nil
 		for i, f := range o.files {
-			page.Kept = append(page.Kept, templates.MailKept{Value: fmt.Sprintf("%s#%d", where, i+2), Name: f.name, Size: fileSize(l, int64(len(f.content)))})
+			page.Kept = append(page.Kept, templates.MailKept{Value: fmt.Sprintf("%s#%d#%s", where, i+2, f.name), Name: f.name, Size: fileSize(l, int64(len(f.content)))})
 		}
 	}
 	return s.showCompose(w, r, wrong.status, page, nil)

@@ -59,9 +59,8 @@ func (s *service) enqueue(ctx context.Context, sub, id string, e envelope, raw [
 }
 
 // keep puts aside a message that could be neither sent nor saved as a draft.
-func (s *service) keep(ctx context.Context, sub, id string, e envelope, raw []byte, reason string) error {
-	_, err := s.put(ctx, sub, id, e, raw, stateFailed, reason)
-	return err
+func (s *service) keep(ctx context.Context, sub, id string, e envelope, raw []byte, reason string) (bool, error) {
+	return s.put(ctx, sub, id, e, raw, stateFailed, reason)
 }
 
 func (s *service) put(ctx context.Context, sub, id string, e envelope, raw []byte, state, reason string) (bool, error) {

@@ -1,0 +1,130 @@
+// The mail pages work without this file. It adds: ticking all, stars and
+// opening a message without leaving the list, keys, and a word before what was
+// written is lost.
+
+const list = document.querySelector("[data-mail-list]");
+const reading = document.getElementById("reading");
+
+// ── tick all ────────────────────────────────────────────────────────────────
+const all = document.querySelector("[data-mail-all]");
+const ticks = () => [...document.querySelectorAll('[data-mail-list] input[name="m"]')];
+all?.addEventListener("change", () => ticks().forEach((t) => (t.checked = all.checked)));
+list?.addEventListener("change", () => {
+  if (all) all.checked = ticks().every((t) => t.checked);
+});
+
+// ── stars: shown at once, taken back when the server refuses ────────────────
+async function send(action, fields) {
+  const body = new URLSearchParams(fields);
+  const answer = await fetch(action, { method: "POST", body, headers: { "X-Pane": "list" }, redirect: "manual" });
+  if (!answer.ok) throw new Error(String(answer.status));
+}
+list?.addEventListener("click", async (event) => {
+  const star = event.target.closest(".mail-star");
+  if (!star) return;
+  event.preventDefault();
+  const [what, key] = star.value.split(":");
+  const paint = (on) => {
+    star.setAttribute("aria-pressed", String(on));
+    const use = star.querySelector("use");
+    use.setAttribute("href", use.getAttribute("href").replace(/#.*/, on ? "#star-full" : "#star"));
+    star.value = (on ? "unflag:" : "flag:") + key;
+  };
+  paint(what === "flag");
+  try {
+    await send(list.getAttribute("action"), { do: what, m: key });
+  } catch {
+    paint(what !== "flag");
+    const live = document.getElementById("live");
+    if (live) live.textContent = live.dataset.failed ?? "";
+  }
+});
+
+// ── a message opens beside its list ─────────────────────────────────────────
+const three = matchMedia("(min-width: 75.01rem)");
+let opening;
+async function open(link, push) {
+  opening?.abort();
+  opening = new AbortController();
+  const row = link.closest(".mail-row");
+  let answer;
+  try {
+    answer = await fetch(link.href, { headers: { "X-Pane": "reading" }, signal: opening.signal, redirect: "manual" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    reading.innerHTML = await answer.text();
+  } catch (error) {
+    if (error.name !== "AbortError") location.href = link.href; // the page itself says what is wrong
+    return;
+  }
+  document.querySelectorAll(".mail-row[aria-current]").forEach((r) => r.removeAttribute("aria-current"));
+  row?.setAttribute("aria-current", "true");
+  if (row?.classList.contains("unread")) {
+    row.classList.remove("unread");
+    row.querySelector(".dot")?.nextElementSibling?.remove();
+    row.querySelector(".dot")?.remove();
+  }
+  document.querySelector(".mail").classList.add("mail-open");
+  reading.scrollTop = 0;
+  if (push) history.pushState({ mail: link.href }, "", link.href);
+}
+const rowLink = (href) => [...document.querySelectorAll(".mail-row-link")].find((a) => a.href === new URL(href, location).href);
+document.addEventListener("click", (event) => {
+  if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || !three.matches || !reading) return;
+  const link = event.target.closest(".mail-row-link, [data-mail-newer], [data-mail-older]");
+  if (!link || link.hasAttribute("data-plain")) return;
+  const target = rowLink(link.href);
+  if (!target) return;
+  event.preventDefault();
+  open(target, true);
+});
+addEventListener("popstate", () => location.reload());
+
+// ── keys: j and k walk, r a f e u act, c writes, # throws away ──────────────
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  const press = (selector) => {
+    const el = document.querySelector(selector);
+    if (el) event.preventDefault();
+    el?.click();
+  };
+  const walk = (step) => {
+    const links = [...document.querySelectorAll(".mail-row-link")];
+    const at = links.findIndex((a) => a === document.activeElement || a.closest(".mail-row").hasAttribute("aria-current"));
+    const next = links[at < 0 ? 0 : at + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+    next.click();
+  };
+  switch (event.key) {
+    case "j": return walk(1);
+    case "k": return walk(-1);
+    case "r": return press("[data-key-r]");
+    case "a": return press("[data-key-a]");
+    case "f": return press("[data-key-f]");
+    case "e": return press("[data-key-e]");
+    case "u": return press("[data-key-u]");
+    case "#": return press("[data-key-trash]");
+    case "c": return press(".mail-write");
+  }
+});
+
+// ── what is written is not lost by a wrong click ────────────────────────────
+const form = document.querySelector("[data-mail-compose]");
+if (form) {
+  const text = form.querySelector("textarea");
+  text.setSelectionRange(0, 0);
+  text.scrollTop = 0;
+  const state = () => JSON.stringify([...new FormData(form)].map(([k, v]) => [k, v.name ?? v]));
+  const before = state();
+  let leaving = false;
+  form.addEventListener("submit", () => (leaving = true));
+  addEventListener("pageshow", () => (leaving = false));
+  addEventListener("beforeunload", (event) => {
+    if (!leaving && state() !== before) event.preventDefault();
+  });
+}
+
+// The folders are folded on a phone, where they stand above the list.
+const fold = document.querySelector(".mail-folders-fold");
+if (fold && matchMedia("(max-width: 48rem)").matches) fold.open = false;

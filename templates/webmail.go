@@ -1,0 +1,184 @@
+package templates
+
+import "time"
+
+// WebmailBox is a mailbox: the folders, one page of the list and, when a
+// message is open, the message.
+type WebmailBox struct {
+	Layout
+	Folders  []MailFolder
+	Box      MailBox
+	Rows     []MailRow
+	From, To int // numbers of the first and last row, newest is 1
+	Total    int
+	Newer    string // address, "" at the end
+	Older    string
+	Message  *MailMessage
+	Notice   *MailNotice
+	Outbox   []MailWaiting
+}
+
+func (WebmailBox) Template() string { return "webmail_box.html" }
+
+// WebmailReading is the reading pane alone, for the script that swaps it.
+type WebmailReading struct {
+	Layout
+	Box     MailBox
+	Message *MailMessage
+}
+
+func (WebmailReading) Template() string { return "webmail_reading" }
+
+// WebmailCompose is the page to write on.
+type WebmailCompose struct {
+	Layout
+	Folders []MailFolder
+	Outbox  []MailWaiting
+	Notice  *MailNotice
+
+	ID, Kind, Source, Draft string // what the form carries along
+	InReplyTo, References   string
+	From                    MailAddress
+	To, Cc, Bcc             string
+	Subject, Text           string
+	Kept                    []MailKept
+	Back                    string // where "cancel" leads
+	More                    bool   // Cc and Bcc are shown open
+	Focus                   string // "to", "text": the field to begin in
+
+	Error        string // key of the sentence above the form, "" when none
+	ErrorDetail  string // the server's own words
+	ErrorField   string // "to", "cc", "bcc", "files": the field it is about
+	ErrorSubject string // what {what} is in the sentence
+	Saved        string // how the text was put aside: "draft", "kept" or ""
+	SavedAt      time.Time
+	MaxUpload    string
+}
+
+func (WebmailCompose) Template() string { return "webmail_compose.html" }
+
+// WebmailBadge is the launcher's fragment.
+type WebmailBadge struct {
+	Layout
+	Unread int
+}
+
+func (WebmailBadge) Template() string { return "webmail_badge.html" }
+
+// MailFolder is one line of the folder list.
+type MailFolder struct {
+	Label   string
+	Href    string // "" when it only holds others
+	Icon    string
+	Unread  int
+	Depth   int // 0 to 4
+	Current bool
+	Own     bool // the first of the person's own folders: a line stands above it
+}
+
+// MailBox is the mailbox on the page.
+type MailBox struct {
+	Label  string
+	Href   string
+	Do     string // where its forms go
+	Role   string // "inbox", "sent", … "" for the person's own
+	Page   int
+	Moves  []MailFolder // where messages can be moved to
+	ToName bool         // rows show recipients, not senders
+}
+
+// MailRow is one message of the list.
+type MailRow struct {
+	Key, Href  string
+	Who        string
+	Subject    string // "" when there is none
+	Preview    string
+	Date       time.Time
+	Unread     bool
+	Flagged    bool
+	Answered   bool
+	Forwarded  bool
+	Attachment bool
+	Draft      bool
+	Unreadable bool
+	Current    bool
+}
+
+// MailMessage is an open message.
+type MailMessage struct {
+	Key, Href  string
+	Subject    string
+	From       []MailAddress
+	To, Cc     []MailAddress
+	ReplyTo    []MailAddress // when it differs from From
+	Date       time.Time
+	Flagged    bool
+	Answered   bool
+	Forwarded  bool
+	Draft      bool
+	Document   string // address of the HTML document, "" when the text is plain
+	Plain      []MailTextBlock
+	More       [][]MailTextBlock
+	OtherView  string // address of the other form, plain or rich
+	OtherPlain bool   // the other form is the plain one
+	Remote     int    // images and such that were not fetched
+	Hosts      []string
+	Cut        bool // the text was too long to show whole
+	Salvaged   bool // the structure was damaged; shown as far as possible
+	Files      []MailFile
+	Headers    []MailHeader
+	Source     string
+	Reply      string
+	ReplyAll   string // "" when it would say the same as Reply
+	Forward    string
+	Edit       string // for drafts
+	Newer      string // neighbours in the list
+	Older      string
+	Trash      bool // stands in the trash: deleting is final
+}
+
+// MailAddress is a person in a header.
+type MailAddress struct{ Name, Mail, Href string }
+
+// MailFile is an attachment.
+type MailFile struct{ Name, Type, Size, Href, Preview, Icon string }
+
+// MailHeader is a line of the header view.
+type MailHeader struct{ Name, Value string }
+
+// MailTextBlock is a run of lines of the same quote depth.
+type MailTextBlock struct {
+	Quote int
+	Fold  bool
+	Lines [][]MailTextRun
+}
+
+// MailTextRun is a piece of a line; with Href it is a link, and Title shows
+// its real host.
+type MailTextRun struct{ Text, Href, Title string }
+
+// MailKept is an attachment that stays with the message being written.
+type MailKept struct{ Value, Name, Size string }
+
+// MailNotice is what was just done. Undo, when set, is a form that takes it back.
+type MailNotice struct {
+	Kind string // "ok", "warn", "bad"
+	Text string
+	Undo *MailUndo
+}
+
+// MailUndo moves messages back where they were.
+type MailUndo struct {
+	Action string
+	To     string
+	Keys   []string
+}
+
+// MailWaiting is a message of the outbox.
+type MailWaiting struct {
+	ID, Subject string
+	State       string // "queued", "sent", "failed"
+	Reason      string // sentence, already translated
+	Detail      string
+	Edit        string
+}
