@@ -3,8 +3,10 @@ package templates
 // pages lists every page once, so that its template is checked against it;
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
+	&OidcLoggedOut{}, &OidcLogout{},
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
 	&SigninAccount{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&WebError{},
+	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{},
 }
