@@ -280,22 +280,26 @@ func null(s string) any {
 const keepUsed = 7 * 24 * time.Hour
 
 // sweep removes what no longer works and returns how many rows that was.
+//
+// A spent refresh token is spent because it has a child. Before a child may go,
+// its parent must have been forgotten by name, else the parent would look
+// unspent: hence forgetting first and removing a day later, which is more than
+// the clocks of two replicas differ.
 func (s *store) sweep(ctx context.Context) (int64, error) {
 	now := s.now()
-	var total int64
-	for _, q := range []struct {
-		query string
-		at    time.Time
-	}{
-		{"DELETE FROM oidc_token WHERE ends < $1", now},
-		{"DELETE FROM oidc_token WHERE created < $1 AND parent IS NOT NULL AND EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = oidc_token.refresh_hash)", now.Add(-keepUsed)},
-		{"DELETE FROM oidc_grant WHERE ends < $1", now},
-	} {
-		n, err := s.db.Exec(ctx, q.query, db.At(q.at))
-		if err != nil {
-			return total, fmt.Errorf("sweep tokens: %w", err)
-		}
-		total += n
+	_, err := s.db.Exec(ctx, `UPDATE oidc_token SET refresh_hash = NULL, ends = $1 WHERE refresh_hash IS NOT NULL AND created < $2
+		AND EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = oidc_token.refresh_hash AND c.created < $2)`,
+		db.At(now.Add(24*time.Hour)), db.At(now.Add(-keepUsed)))
+	if err != nil {
+		return 0, fmt.Errorf("forget spent refresh tokens: %w", err)
 	}
-	return total, nil
+	tokens, err := s.db.Exec(ctx, "DELETE FROM oidc_token WHERE ends < $1", db.At(now))
+	if err != nil {
+		return 0, fmt.Errorf("sweep tokens: %w", err)
+	}
+	grants, err := s.db.Exec(ctx, "DELETE FROM oidc_grant WHERE ends < $1", db.At(now))
+	if err != nil {
+		return tokens, fmt.Errorf("sweep authorizations: %w", err)
+	}
+	return tokens + grants, nil
 }
