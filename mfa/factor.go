@@ -68,7 +68,7 @@ func New(d *db.DB, s *secret.Sealer, a *audit.Log, c Config, now func() time.Tim
 		now = time.Now
 	}
 	// A colon would split the label of the otpauth address (Key URI Format).
-	issuer := strings.TrimSpace(strings.ReplaceAll(c.Issuer, ":", " "))
+	issuer := strings.Join(strings.Fields(strings.ReplaceAll(c.Issuer, ":", " ")), " ")
 	if issuer == "" {
 		issuer = "Beffroi"
 	}

@@ -186,6 +186,22 @@ func (s *Service) spend(ctx context.Context, f Flow) error {
 	return nil
 }
 
+// forgetProofs takes back what this browser proved in flows that it has not
+// finished: whoever signs out leaves nothing half open.
+func (s *Service) forgetProofs(ctx context.Context, r *http.Request) error {
+	for _, c := range r.Cookies() {
+		id, ok := strings.CutPrefix(c.Name, s.cookiePrefix())
+		if !ok || len(c.Value) != 86 {
+			continue
+		}
+		_, err := s.db.Exec(ctx, "UPDATE signin_flow SET person = '', password_at = NULL, proof = '' WHERE id = $1 AND proof = $2", id, secret.Hash(c.Value[43:]))
+		if err != nil {
+			return fmt.Errorf("forget proofs: %w", err)
+		}
+	}
+	return nil
+}
+
 func (s *Service) cookiePrefix() string {
 	if s.sessions.Secure() {
 		return "__Host-beffroi_flow_"
@@ -193,14 +209,10 @@ func (s *Service) cookiePrefix() string {
 	return "beffroi_flow_"
 }
 
-// cookieID is the part of a flow's ID that names its cookie: the time and
-// enough at random to tell two flows of one moment apart.
-func cookieID(flow string) string { return flow[:15] }
-
 // flowCookie returns both halves of the flow's cookie. Of several with the
 // name none is trusted: one was planted.
 func (s *Service) flowCookie(r *http.Request, id string) (browser, proof string) {
-	cookies := r.CookiesNamed(s.cookiePrefix() + cookieID(id))
+	cookies := r.CookiesNamed(s.cookiePrefix() + id)
 	if len(cookies) != 1 {
 		return "", ""
 	}
@@ -215,7 +227,7 @@ func (s *Service) flowCookie(r *http.Request, id string) (browser, proof string)
 
 func (s *Service) setFlowCookie(w http.ResponseWriter, f Flow, value string) {
 	http.SetCookie(w, &http.Cookie{
-		Name: s.cookiePrefix() + cookieID(f.ID), Value: value, Path: "/", MaxAge: int(s.cfg.FlowLife / time.Second),
+		Name: s.cookiePrefix() + f.ID, Value: value, Path: "/", MaxAge: int(s.cfg.FlowLife / time.Second),
 		Secure: s.sessions.Secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }

@@ -74,7 +74,7 @@ func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
 		}
 	case factors > 0:
 		step.Kind = AskFactor
-	case f.PasswordAt.IsZero():
+	case f.Person != person || f.PasswordAt.IsZero():
 		step = Step{Kind: AskPassword}
 	default:
 		step.Kind = AskEnrol

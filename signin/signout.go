@@ -7,7 +7,6 @@ import (
 
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
-	"beffroi/internal/session"
 	"beffroi/internal/web"
 	"beffroi/templates"
 )
@@ -24,6 +23,9 @@ func (s *Service) EndSession(ctx context.Context, w http.ResponseWriter, r *http
 			if err := s.audit.Record(ctx, audit.Person(sess.Person, data.Login), audit.Event{Action: "signout", Target: sess.Person, Outcome: "ok", Detail: map[string]string{"sid": sess.SID}}); err != nil {
 				return err
 			}
+		}
+		if err := s.forgetProofs(ctx, r); err != nil {
+			return err
 		}
 		return s.sessions.End(ctx, w, r)
 	})
@@ -80,15 +82,8 @@ func (s *Service) postSwitch(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return err
 	}
-	if session.From(r.Context()) != nil {
-		if err := s.EndSession(r.Context(), w, r); err != nil {
-			return err
-		}
-	}
-	if a.flow.proof != "" {
-		if err := s.spend(r.Context(), a.flow); err != nil && err != errMoved {
-			return err
-		}
+	if err := s.EndSession(r.Context(), w, r); err != nil {
+		return err
 	}
 	return s.back(w, r, a.flow)
 }
