@@ -133,11 +133,14 @@ func backTo(path, box string) string {
 	return path
 }
 
-// leave is the list that a message's page stands in.
+// leave is the list that a message's page stands in; a list stays itself.
 func leave(back, box string) string {
 	u, err := url.Parse(back)
 	if err != nil {
 		return boxPath(box)
+	}
+	if _, err := parsePath(u.EscapedPath()); err != nil {
+		return back
 	}
 	number, _ := strconv.Atoi(u.Query().Get("page"))
 	return pageAddress(boxPath(box), number)
@@ -207,7 +210,7 @@ func noticeOf(l i18n.Lang, q url.Values, folders []mailbox) *templates.MailNotic
 // or try now one that waits.
 func (s *service) outboxAction(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	sub, id := s.person(ctx).Sub, r.PathValue("id")
+	sub, id := s.person(ctx).Sub, web.Field(r, "id")
 	said := url.Values{}
 	switch web.Field(r, "do") {
 	case "discard":

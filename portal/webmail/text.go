@@ -13,7 +13,7 @@ import (
 const maxShownText = 512 << 10 // bytes of a text part shown on the page
 
 var (
-	webAddress  = regexp.MustCompile(`(?i)\b(?:https?://|www\.)[^\s<>"'\x60]{1,2000}`)
+	webAddress  = regexp.MustCompile(`(?i)\b(?:https?://|www\.)[^\s<>"'\x60]+`)
 	mailAddress = regexp.MustCompile(`(?i)\b[a-z0-9][a-z0-9._%+-]{0,63}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}\b`)
 )
 

@@ -135,7 +135,7 @@ func (s *service) mount(h host, mux *http.ServeMux) {
 	page("GET /mail/badge", s.badge)
 	page("GET /mail/compose", s.compose)
 	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
-	page("POST /mail/outbox/{id}", s.outboxAction)
+	page("POST /mail/outbox", s.outboxAction)
 	page("GET /mail/{box}/{$}", s.list)
 	page("POST /mail/{box}/do", s.act)
 	page("GET /mail/{box}/{ref}", s.read)
