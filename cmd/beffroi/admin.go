@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// admin answers /healthz (the process lives), /readyz (database and directory
+// answer) and /metrics, on an address of its own that visitors never reach.
+func (h *house) admin() http.Handler {
+	set := metrics.NewSet()
+	for _, s := range h.sites {
+		label := fmt.Sprintf(`{site=%q}`, s.Kind())
+		set.NewGauge("beffroi_http_requests_total"+label, func() float64 { n, _ := s.Counts(); return float64(n) })
+		set.NewGauge("beffroi_http_failures_total"+label, func() float64 { _, n := s.Counts(); return float64(n) })
+	}
+	set.NewGauge("beffroi_ready", func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		for _, err := range h.ready(ctx) {
+			if err != nil {
+				return 0
+			}
+		}
+		return 1
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+		defer cancel()
+		answer := map[string]string{}
+		status := http.StatusOK
+		for name, err := range h.ready(ctx) {
+			answer[name] = "ok"
+			if err != nil {
+				answer[name], status = err.Error(), http.StatusServiceUnavailable
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		set.WritePrometheus(w)
+		metrics.WriteProcessMetrics(w)
+	})
+	return mux
+}
+
+// ready asks, at the same time, what this process cannot work without.
+func (h *house) ready(ctx context.Context) map[string]error {
+	asks := map[string]func(context.Context) error{}
+	if h.db != nil {
+		asks["database"] = h.db.Ping
+	}
+	if h.portalDB != nil && h.portalDB != h.db {
+		asks["portal_database"] = h.portalDB.Ping
+	}
+	if h.directory != nil {
+		asks["directory"] = h.directory.Ping
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	answers := map[string]error{}
+	for name, ask := range asks {
+		wg.Go(func() {
+			err := ask(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[name] = err
+		})
+	}
+	wg.Wait()
+	return answers
+}

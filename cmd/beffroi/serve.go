@@ -1,0 +1,359 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"beffroi/directory"
+	"beffroi/internal/audit"
+	"beffroi/internal/db"
+	"beffroi/internal/secret"
+	"beffroi/internal/session"
+	"beffroi/internal/web"
+	"beffroi/mfa"
+	"beffroi/oidc"
+	"beffroi/portal"
+	"beffroi/portal/agenda"
+	"beffroi/portal/contacts"
+	"beffroi/portal/webmail"
+	"beffroi/signin"
+	"beffroi/templates"
+)
+
+// machinePaths are answered under any host name: no cookie is read there.
+var machinePaths = []string{"/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/userinfo", "/api/"}
+
+func runServe(ctx context.Context, out io.Writer, args []string) error {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	flags.SetOutput(out)
+	where := configFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return usageError(err)
+	}
+	cfg, done, err := where.load(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	log, err := logger(cfg.Log, os.Stderr)
+	if err != nil {
+		return err
+	}
+	h, err := open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	if err := h.listen(); err != nil {
+		return err
+	}
+	log.Info("ready", "provider", cfg.Provider.Issuer, "portal", cfg.Portal.BaseURL, "version", version)
+	h.work(ctx)
+	return nil
+}
+
+// house is every part of a running Beffroi.
+type house struct {
+	cfg *Config
+	log *slog.Logger
+	now func() time.Time
+
+	db, portalDB *db.DB // the same when the portal has none of its own
+	sealer       *secret.Sealer
+	audit        *audit.Log
+
+	directory *directory.LDAP
+	mfa       *mfa.Service
+	sessions  *session.Store
+	signin    *signin.Service
+	clients   *oidc.Clients
+	provider  *oidc.Provider
+	portal    *portal.Portal
+
+	sites   []*web.Site
+	servers []*web.Server
+	doors   []door
+	sweeps  []sweep
+	closers []func()
+}
+
+// door is an address and what answers there.
+type door struct {
+	name, addr string
+	handler    http.Handler
+}
+
+// sweep removes what has expired.
+type sweep struct {
+	name string
+	run  func(ctx context.Context) (int64, error)
+}
+
+// open builds every part of the configuration, from the bottom up, and serves
+// nothing yet.
+func open(ctx context.Context, cfg *Config, log *slog.Logger) (h *house, err error) {
+	h = &house{cfg: cfg, log: log, now: time.Now}
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	if err := web.LoadPages(); err != nil {
+		return nil, err
+	}
+	if h.sealer, err = secret.LoadSealer(cfg.SealKeyFile); err != nil {
+		return nil, err
+	}
+	if cfg.Provider.Listen != "" {
+		if err := h.openProvider(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Portal.Listen != "" {
+		if err := h.openPortal(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Admin == "" {
+		cfg.Admin = "127.0.0.1:9090"
+	}
+	if cfg.Admin != "none" {
+		h.doors = append(h.doors, door{"admin", cfg.Admin, h.admin()})
+	}
+	return h, nil
+}
+
+// openDB opens and migrates one database; opened twice it is the same one.
+func (h *house) openDB(ctx context.Context, address, file string) (*db.DB, error) {
+	resolved, err := databaseAddress(address, file)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	d, err := db.Open(ctx, resolved)
+	if err != nil {
+		return nil, err
+	}
+	h.closers = append(h.closers, func() { _ = d.Close() })
+	if err := d.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// openProvider joins directory, second factors, sign-in and protocols.
+func (h *house) openProvider(ctx context.Context) error {
+	if err := h.openIdentity(ctx); err != nil {
+		return err
+	}
+	c := h.cfg.Provider
+	base, err := url.Parse(c.Issuer)
+	if err != nil {
+		return fmt.Errorf("provider.issuer: %w", err)
+	}
+	site, err := h.site("provider", base, h.db, h.sessions, signin.PersonInfo)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	common(mux, site)
+	h.signin.Mount(mux, site)
+	h.provider.Mount(mux, site)
+	mux.Handle("GET /{$}", site.Browser(func(w http.ResponseWriter, r *http.Request) error {
+		return web.Redirect(w, r, "/account")
+	}))
+	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux), machinePaths...)})
+	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"provider sessions", h.sessions.Sweep})
+	return nil
+}
+
+// openIdentity builds what the provider and the commands share: who people are
+// and what they hold, without any page.
+func (h *house) openIdentity(ctx context.Context) (err error) {
+	if h.db, err = h.openDB(ctx, h.cfg.Database, h.cfg.DatabaseFile); err != nil {
+		return err
+	}
+	h.audit = audit.New(h.db, h.now)
+	if h.directory, err = directory.Open(h.cfg.Directory, h.now); err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	h.closers = append(h.closers, h.directory.Close)
+	h.mfa = mfa.New(h.db, h.sealer, h.audit, mfa.Config{Issuer: h.cfg.Name}, h.now)
+	c := h.cfg.Provider
+	h.sessions = session.New(h.db, session.Config{
+		Site: "provider", Secure: strings.HasPrefix(c.Issuer, "https:"), Idle: c.Session.Idle, Absolute: c.Session.Absolute, Now: h.now,
+	})
+	if h.signin, err = signin.New(signin.Dependencies{
+		DB: h.db, Audit: h.audit, Directory: h.directory, MFA: h.mfa, Sessions: h.sessions, Config: c.SignIn, Log: h.log, Now: h.now,
+	}); err != nil {
+		return err
+	}
+	if h.clients, err = oidc.OpenClients(ctx, h.db, h.audit, c.Applications, c.LeastAssured, h.now); err != nil {
+		return err
+	}
+	if h.provider, err = oidc.New(oidc.Dependencies{
+		DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, Gate: h.signin.Gate(), SignIn: h.signin,
+		Clients: h.clients, Config: c.Config, Log: h.log, Now: h.now,
+	}); err != nil {
+		return err
+	}
+	h.signin.Register("oidc", h.provider.Finisher())
+	h.signin.OnEnd(h.provider.SessionEnded)
+	return nil
+}
+
+// openPortal joins the relying party and its modules. It knows the provider by
+// its address only, also when both run in this process.
+func (h *house) openPortal(ctx context.Context) (err error) {
+	c := h.cfg.Portal
+	h.portalDB = h.db
+	if c.Database != "" || c.DatabaseFile != "" || h.db == nil {
+		address, file := c.Database, c.DatabaseFile
+		if address == "" && file == "" {
+			address, file = h.cfg.Database, h.cfg.DatabaseFile
+		}
+		if h.portalDB, err = h.openDB(ctx, address, file); err != nil {
+			return fmt.Errorf("portal: %w", err)
+		}
+	}
+	base, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return fmt.Errorf("portal.base_url: %w", err)
+	}
+	sessions := session.New(h.portalDB, session.Config{
+		Site: "portal", Secure: base.Scheme == "https", Idle: c.Session.Idle, Absolute: c.Session.Absolute, Now: h.now,
+	})
+	site, err := h.site("portal", base, h.portalDB, sessions, signedInAtPortal)
+	if err != nil {
+		return err
+	}
+	var modules []portal.Module
+	if c.Mail.IMAP != "" {
+		mail, err := webmail.New(webmail.Dependencies{
+			Config: c.Mail, DB: h.portalDB, Sealer: h.sealer, Location: c.Location(), Log: h.log, Now: h.now,
+		})
+		if err != nil {
+			return fmt.Errorf("portal.mail: %w", err)
+		}
+		h.closers = append(h.closers, mail.Close)
+		modules = append(modules, mail)
+	}
+	if c.DAV.CalDAV != "" {
+		modules = append(modules, agenda.New())
+	}
+	if c.DAV.CardDAV != "" {
+		modules = append(modules, contacts.New())
+	}
+	h.portal, err = portal.New(portal.Dependencies{
+		Config: c.Config, DB: h.portalDB, Sealer: h.sealer, Audit: audit.New(h.portalDB, h.now), Sessions: sessions, Site: site, Log: h.log, Now: h.now,
+	}, modules...)
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, h.portal.Close)
+	mux := http.NewServeMux()
+	common(mux, site)
+	h.portal.Mount(mux)
+	h.doors = append(h.doors, door{"portal", c.Listen, web.OnHost(base, site.Routes(mux))})
+	h.sweeps = append(h.sweeps, sweep{"portal sessions", sessions.Sweep})
+	return nil
+}
+
+func (h *house) site(kind string, base *url.URL, d *db.DB, sessions *session.Store, person func(context.Context) *templates.PersonInfo) (*web.Site, error) {
+	proxies, err := h.cfg.proxies()
+	if err != nil {
+		return nil, fmt.Errorf("trusted_proxies: %w", err)
+	}
+	c := web.SiteConfig{
+		Kind: kind, Name: h.cfg.Name, BaseURL: base, Sessions: sessions, Audit: audit.New(d, h.now), TrustedProxies: proxies, Log: h.log, Person: person,
+		ProviderURL: strings.TrimRight(h.cfg.Provider.Issuer, "/"), PortalURL: strings.TrimRight(h.cfg.Portal.BaseURL, "/"),
+	}
+	if kind == "portal" {
+		c.ProviderURL = strings.TrimRight(h.cfg.Portal.Issuer, "/")
+		c.FormAction = []string{c.ProviderURL} // signing out and signing in again lead there
+		c.FrameSrc = []string{"'self'"}        // the mail document
+	} else if c.PortalURL != "" {
+		c.FormAction = []string{c.PortalURL} // where signing out may lead back to
+	}
+	s := web.NewSite(c)
+	h.sites = append(h.sites, s)
+	return s, nil
+}
+
+// common mounts what both sites have.
+func common(mux *http.ServeMux, site *web.Site) {
+	mux.Handle("GET /static/", web.Static())
+	mux.Handle("POST /language", site.Browser(site.ChooseLanguage))
+	mux.Handle("GET /favicon.ico", http.RedirectHandler(web.Asset("favicon.svg"), http.StatusFound))
+	mux.Handle("GET /robots.txt", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "User-agent: *\nDisallow: /\n")
+	}))
+}
+
+// listen takes every address before anything is served.
+func (h *house) listen() error {
+	for _, d := range h.doors {
+		s, err := web.Listen(d.addr, d.handler, h.log)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		h.servers = append(h.servers, s)
+		h.log.Info("listening", "door", d.name, "address", s.Addr())
+	}
+	return nil
+}
+
+// sweepEvery is how often what has expired is removed.
+const sweepEvery = time.Minute
+
+// work runs what is done in the background until ctx ends.
+func (h *house) work(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			for _, s := range h.sweeps {
+				if n, err := s.run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+					h.log.Error("sweep", "of", s.name, "error", err)
+				} else if n > 0 {
+					h.log.Debug("swept", "of", s.name, "rows", n)
+				}
+			}
+		}
+	}
+}
+
+// close ends what open and listen began, the newest first: requests that run
+// have ten seconds to end.
+func (h *house) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, s := range h.servers {
+		_ = s.Shutdown(ctx)
+	}
+	h.servers = nil
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		h.closers[i]()
+	}
+	h.closers = nil
+}
+
+// signedInAtPortal names who is signed in, for the top of the pages.
+func signedInAtPortal(ctx context.Context) *templates.PersonInfo {
+	p := portal.Who(ctx)
+	if p.Sub == "" {
+		return nil
+	}
+	return &templates.PersonInfo{Login: p.Login, Name: p.Name, Mail: p.Mail}
+}
