@@ -287,7 +287,7 @@ const keepUsed = 7 * 24 * time.Hour
 // the clocks of two replicas differ.
 func (s *store) sweep(ctx context.Context) (int64, error) {
 	now := s.now()
-	_, err := s.db.Exec(ctx, `UPDATE oidc_token SET refresh_hash = NULL, ends = $1 WHERE refresh_hash IS NOT NULL AND created < $2
+	_, err := s.db.Exec(ctx, `UPDATE oidc_token SET refresh_hash = NULL, ends = $1 WHERE refresh_hash IS NOT NULL AND created < $2 AND ends > $1
 		AND EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = oidc_token.refresh_hash AND c.created < $2)`,
 		db.At(now.Add(24*time.Hour)), db.At(now.Add(-keepUsed)))
 	if err != nil {
