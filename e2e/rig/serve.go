@@ -20,6 +20,7 @@ type Parts struct {
 
 	Standby  *testpeer.SlapdServer // a second directory server with the same people, asked when the first is down
 	Settings string                // further YAML of the section provider, indented by two spaces
+	Lookup   string                // further YAML of the section directory, the same
 	Apps     string                // further applications, YAML list items indented by two spaces
 	Env      []string
 
@@ -40,12 +41,12 @@ func (p *Parts) Ports(t testing.TB) (issuer string) {
 // Introspection is what Dovecot is told to ask.
 func (p *Parts) Introspection(t testing.TB) string {
 	t.Helper()
-	return strings.Replace(p.Ports(t), "http://", "http://imap:imap-secret@", 1) + "/oauth2/introspect"
+	return strings.Replace(p.Ports(t), "http://", "http://imap:imap-secret-for-tests@", 1) + "/oauth2/introspect"
 }
 
 // secrets of the applications in the configuration, by ID.
 var secrets = map[string]string{
-	"portal": "portal-secret", "imap": "imap-secret", "dav": "dav-secret",
+	"portal": "portal-secret-for-tests", "imap": "imap-secret-for-tests", "dav": "dav-secret-for-tests",
 	"demo-tool": "demo-tool-secret", "direction-tool": "direction-tool-secret",
 }
 
@@ -89,10 +90,6 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 	line("seal_key_file: %s/seal.key", dir)
 	line("database: %q", p.Database)
 	line("admin: 127.0.0.1:%d", p.ports[2])
-	line("provider:\n  listen: 127.0.0.1:%d\n  issuer: %s\n  assurance: 2", p.ports[0], b.Provider)
-	if p.Settings != "" {
-		line("%s", strings.TrimRight(p.Settings, "\n"))
-	}
 	urls := []string{fmt.Sprintf("%q", p.Slapd.URL)}
 	ca := p.Slapd.CAFile
 	if p.Standby != nil {
@@ -101,6 +98,9 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 	}
 	line("directory:\n  urls: [%s]\n  start_tls: true\n  ca_file: %s\n  base_dn: %s\n  people_base: %s\n  groups_base: %s\n  bind_dn: %s\n  bind_password_file: %s/ldap.secret",
 		strings.Join(urls, ", "), ca, p.Slapd.BaseDN, p.Slapd.PeopleDN, p.Slapd.GroupsDN, p.Slapd.ServiceDN, dir)
+	if p.Lookup != "" {
+		line("%s", strings.TrimRight(p.Lookup, "\n"))
+	}
 	line("portal:\n  listen: 127.0.0.1:%d\n  base_url: %s\n  issuer: %s\n  client_id: portal\n  client_secret_file: %s/portal.secret", p.ports[1], b.Portal, b.Provider, dir)
 	if p.Dovecot != nil {
 		line("  mail:\n    imap: %s\n    imap_tls: starttls\n    submission: %s\n    submission_tls: starttls\n    ca_file: %s", p.Dovecot.IMAP, p.Dovecot.Submission, p.Dovecot.CAFile)
@@ -108,7 +108,11 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 	if p.Radicale != nil {
 		line("  dav:\n    caldav: %s/{login}/\n    carddav: %s/{login}/\n    auth: header\n    header: %s", p.Radicale.URL, p.Radicale.URL, p.Radicale.Header)
 	}
-	line("applications:")
+	line("provider:\n  listen: 127.0.0.1:%d\n  issuer: %s\n  assurance: 2", p.ports[0], b.Provider)
+	if p.Settings != "" {
+		line("%s", strings.TrimRight(p.Settings, "\n"))
+	}
+	line("  applications:")
 	line("  - id: portal\n    name: {fr: Le portail, en: The portal}\n    secret_file: %s/portal.secret\n    redirect_uris: [\"%s/callback\"]\n    post_logout_redirect_uris: [\"%s/signed-out\"]\n"+
 		"    scopes: [openid, profile, email, groups, offline_access, applications, people, mail, dav]\n"+
 		"    grants: [authorization_code, refresh_token, \"urn:ietf:params:oauth:grant-type:token-exchange\"]\n    exchange_to: [imap, dav]", dir, b.Portal, b.Portal)

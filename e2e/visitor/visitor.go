@@ -66,7 +66,7 @@ func (p *Page) String() string {
 	if len(text) > 600 {
 		text = text[:600] + "…"
 	}
-	return fmt.Sprintf("%s: %d %s %s", p.URL, p.Status, p.Header.Get("Location"), text)
+	return fmt.Sprintf("%s://%s%s: %d %s %s", p.URL.Scheme, p.URL.Host, p.URL.Path, p.Status, p.Header.Get("Location"), text)
 }
 
 // Get asks for one page and follows nothing.
