@@ -174,6 +174,23 @@ func (c *imapSession) Fetch(w *imapserver.FetchWriter, set imap.NumSet, options 
 	return c.UserSession.Fetch(w, set, options)
 }
 
+// Idle looks for news four times a second. The library's own waits for a sign
+// that it misses when mail comes between the command and the waiting.
+func (c *imapSession) Idle(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-tick.C:
+			if err := c.Poll(w, true); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 func (c *imapSession) room(n int, size int64) error {
 	if err := c.drop.room(n, size); errors.Is(err, errOverQuota) {
 		return refusal(imap.ResponseCodeOverQuota, "The mailbox is full")

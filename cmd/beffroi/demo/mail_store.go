@@ -47,6 +47,11 @@ func newPostOffice(people []Account, now func() time.Time) (*postOffice, error) 
 			p.byAddress[address] = drop
 		}
 	}
+	for name, service := range services {
+		if drop, address := p.byLogin[service.reader], name+"@"+MailDomain; drop != nil && p.byAddress[address] == nil {
+			p.byAddress[address] = drop
+		}
+	}
 	return p, nil
 }
 

@@ -1,0 +1,46 @@
+package demo
+
+// lettersInEnglish are the mailbox of a teacher who works in English, in a
+// French school: some circulars stay French.
+func lettersInEnglish(w *writer) []letter {
+	ics := newICS(w.start)
+	invitation := occasion{uid: "etwinning-planning@westgate-academy.test", summary: "eTwinning planning", place: "Video call", url: "https://visio.academie.test/etwinning-planning", day: 8, from: "16:30", to: "17:15",
+		notes: "Pick the three themes for spring.", guests: []guest{{correspondent{"Oliver Hart", "o.hart@westgate-academy.test"}, "ACCEPTED", "CHAIR"}, {correspondent{w.reader.Name, w.reader.Mail}, "NEEDS-ACTION", ""}}}
+	french := lettersForAll(w)
+	return append([]letter{
+		{key: "coach", from: "Northern Coaches <bookings@northern-coaches.test>", ago: 2, at: "11:42", subject: "Canterbury: second driver confirmed", flags: answered, files: []attachment{pdf("booking-confirmation.pdf", "Booking confirmation", "49-seat coach, two drivers", "Departure 23:30, school gate")}, text: "Dear Ms Smith,\n\nWe are happy to confirm a second driver for the night departure. The booking form is attached.\n\nKind regards,\nNorthern Coaches"},
+		{answers: "coach", folder: "Sent", from: "me", to: "Northern Coaches <bookings@northern-coaches.test>", ago: 2, at: "13:20", subject: "Re: Canterbury: second driver confirmed", flags: read, text: "Perfect, thank you. Could you also confirm seat belts on every seat?\n\n{name}\n\n> We are happy to confirm a second driver for the night departure."},
+		{key: "coach-3", answers: "coach", from: "Northern Coaches <bookings@northern-coaches.test>", ago: 1, at: "09:05", subject: "Re: Canterbury: second driver confirmed", text: "Dear Ms Smith,\n\nYes, three-point belts on all 49 seats.\n\nKind regards,\nNorthern Coaches"},
+		{from: "Oliver Hart <o.hart@westgate-academy.test>", ago: 1, at: "15:31", subject: "Invitation: eTwinning planning", files: []attachment{{name: "invite.ics", media: "text/calendar; charset=utf-8", data: []byte(ics.object(invitation, "REQUEST")), method: "REQUEST"}}, text: "Hi {first},\n\nShall we pick the three themes for spring? Invite attached – any other day works too.\n\nAll the best,\nOliver"},
+		{key: "class", from: "Oliver Hart <o.hart@westgate-academy.test>", ago: 5, at: "16:02", subject: "Letters from Year 9", flags: starred, files: []attachment{docx("letters-year-9.docx", "Dear friends in France,", "My name is Amy and I am thirteen.", "What do you eat at school?"), picture("class-photo.png", "", chartFile(40, 70, 55, 80))}, text: "Hi {first},\n\nTwenty-six letters, one per pupil, and a drawing. They are dying to hear back!\n\nOliver"},
+		{from: "jmartin", ago: 2, at: "17:25", subject: "Re: Canterbury trip: second driver confirmed", text: "Bonjour Sarah,\n\nParfait. L’attestation d’assurance est signée, elle est dans votre casier.\n\n{from}\n\n> I still need your signature on the insurance form."},
+		{folder: "Sent", from: "me", to: "jmartin", ago: 2, at: "14:14", subject: "Canterbury trip: second driver confirmed", flags: read, text: "Dear Mr Martin,\n\nThe coach company has confirmed the second driver for the night departure. I still need your signature on the insurance form.\n\nBest wishes,\n{name}"},
+		{from: "plefebvre", ago: 4, at: "13:22", subject: "Re: 3ᵉ B in Canterbury", flags: read, text: "Hi Sarah,\n\nNo problem, the test moves to the Monday after. Bring back some fudge!\n\n{from.first}"},
+		{folder: "Sent", from: "me", to: "plefebvre", ago: 4, at: "12:50", subject: "3ᵉ B in Canterbury", flags: read, text: "Hi Paul,\n\nThe 3ᵉ B will be away Wednesday to Friday next week. Could you move your test?\n\nThanks a lot,\n{first}"},
+		{from: "mdupont", ago: 2, at: "14:05", subject: "Re: Language setting keeps going back to French", flags: starred, text: "Hello,\n\nIt is not you: the timetable tool forgot the language at each sign-in. It is fixed since noon, please try again.\n\n{from}\nIT support\n\n> Every time I open the timetable tool it is in French again."},
+		{folder: "Sent", from: "me", to: "@assistance", ago: 2, at: "13:44", subject: "Language setting keeps going back to French", flags: read, text: "Hello,\n\nEvery time I open the timetable tool it is in French again, although I chose English in the portal. Is it me?\n\nBest wishes,\n{name}"},
+		{from: "~10", ago: 0, at: "07:51", subject: "Language assistant arrives {D+3}", flags: urgent, text: "Hi {first},\n\nThe new assistant lands at 8:30, could you show her round before your first class?\n\n{from.first}"},
+		{from: "~11", to: "me, ~10, ~12", ago: 1, at: "12:12", subject: "Shared test for 6ᵉ: comments welcome", files: []attachment{docx("test-6e.docx", "Vocabulary test", "1. Name five things in your school bag.", "2. Write the time.")}, text: "Hello everyone,\n\nHere is the draft. Is question 2 too hard for the 6ᵉ C?\n\n{from.first}"},
+		{key: "parent", from: "Lina’s mother <famille.lina@boite.test>", ago: 3, at: "20:40", subject: "Lina: meeting on Wednesday", flags: answered, text: "Dear Ms Smith,\n\nWe will be there at 5 pm. Lina would like to come along, is that all right?\n\nKind regards"},
+		{answers: "parent", folder: "Sent", from: "me", to: "Lina’s mother <famille.lina@boite.test>", ago: 3, at: "21:02", subject: "Re: Lina: meeting on Wednesday", flags: read, text: "Of course, she is very welcome.\n\n{name}\n\n> Lina would like to come along, is that all right?"},
+		{from: "British Council – Schools <schools@council-schools.test>", ago: 4, at: "06:15", subject: "Free webinar: assessing speaking", flags: read, html: `<html><body style="font-family:Arial"><table width="560" align="center"><tr><td style="background:#23085a;color:#ffffff;padding:20px"><h1>Assessing speaking</h1></td></tr><tr><td style="padding:20px"><img src="https://img.council-schools.test/banner.jpg" width="520" alt="Two pupils talking"><p>Join us {D+4} at 2 pm. It is free and recorded.</p><p><a href="https://www.council-schools.test/webinar?id=881">Save my seat</a></p></td></tr></table><img src="https://track.council-schools.test/open/881.gif" width="1" height="1"></body></html>`, headers: []string{"List-Unsubscribe: <https://www.council-schools.test/out>"}},
+		{from: "Penfriend Project <hello@penfriend.test>", ago: 6, at: "09:00", subject: "📮 Your pupils have 12 new letters", flags: read, text: "Good news! Twelve letters are waiting.\n\nThe Penfriend Project"},
+		{from: "~12", ago: 5, at: "18:10", subject: "Drama club: costumes", flags: read, text: "Hi {first},\n\nThe sewing workshop can make six capes by {D+10}. Any colour but green: it disappears on stage.\n\n{from.first}"},
+		{from: "Bibliothèque municipale <lectures@bibliotheque.test>", ago: 7, at: "10:00", subject: "Reading group: next book", flags: read, text: "Dear readers,\n\nNext month we read a very short novel about a lighthouse. Six copies at the desk.\n\nThe library"},
+		{from: "~13", ago: 8, at: "16:55", subject: "Room 14: projector is back", flags: read, text: "New lamp, same remote. Please do not leave it on over lunch.\n\n{from}"},
+		{folder: "Drafts", from: "me", to: "Oliver Hart <o.hart@westgate-academy.test>", ago: 0, at: "08:40", subject: "Re: Letters from Year 9", flags: draft, text: "Hi Oliver,\n\nThe answers are on their way. My pupils would love to know"},
+		{folder: "Trash", from: "Office Deals <deals@fournitures-bureau.test>", ago: 6, at: "04:44", subject: "30 % off staplers, 48 hours only", flags: read, text: "Our staplers have never been so cheap."},
+		{folder: "Junk", from: "Prize Office <winner@loterie-internationale.test>", ago: 4, at: "02:17", subject: "Congratulation you have win EUR 850.000", text: "Dear winner, contact our bailiff with your bank details."},
+	}, french[0], french[1], french[2], french[4], french[5], french[10])
+}
+
+func foldersInEnglish() []letter {
+	return []letter{
+		{folder: "Établissement", from: "jmartin", ago: 15, at: "08:40", subject: "Calendrier des conseils de classe", flags: read, files: []attachment{pdf("conseils-de-classe.pdf", "Conseils de classe, premier trimestre", "3e : jeudi 17 h")}, text: "Chers collègues,\n\nVous trouverez ci-joint le calendrier.\n\n{from}"},
+		{folder: "Établissement", from: "~7", ago: 21, at: "16:00", subject: "Photocopier codes", flags: read, text: "Hi,\n\nYour new code is in your pigeonhole.\n\n{from.first}"},
+		{folder: "Formation", from: "@formation", ago: 18, at: "09:00", subject: "Certificate of attendance: accessible documents", flags: read, files: []attachment{pdf("certificate.pdf", "Certificate of attendance", "Module FC-2026-1042", "3 hours")}, text: "Hello {first},\n\nYour certificate is attached.\n\nÉcole académique"},
+		{folder: "Formation", from: "@formation", ago: 30, at: "09:00", subject: "Training catalogue", flags: read, text: "312 modules this year. Sign up before {D+15}."},
+		{folder: "Archives/2025", from: "~2", ago: 250, at: "14:20", subject: "Thank you all", flags: read, text: "What a year. Enjoy your summer!\n\n{from.first}"},
+		{folder: "Archives/2025", from: "Oliver Hart <o.hart@westgate-academy.test>", ago: 240, at: "10:12", subject: "First contact", flags: read, text: "Dear Ms Smith,\n\nWe are looking for a partner school in the north of France. Would your pupils like to write to ours?\n\nOliver Hart\nWestgate Academy"},
+	}
+}
