@@ -123,3 +123,7 @@ func typedLogin(s string) (login string, ok bool) {
 func usablePassword(password string) bool {
 	return password != "" && len(password) <= maxPassword && !strings.ContainsRune(password, 0)
 }
+
+// FoldValue writes a value as directories compare it (caseIgnoreMatch): without
+// regard to case, composition and repeated spaces. Accents count.
+func FoldValue(value string) string { return fold(value, false) }

@@ -139,8 +139,11 @@ func plainly(err error) error {
 // operation lost with a connection that had lain idle is tried once more on a
 // new one: all of ours may be repeated.
 func (s *server) do(ctx context.Context, p *pool, op func(*ldap.Conn) error) error {
-	before := s.failed()
-	worthIt := func() bool { return s.failed() == before }
+	before, _ := s.failed()
+	worthIt := func() bool {
+		total, lost := s.failed()
+		return total == before || !lost
+	}
 	for fresh := false; ; fresh = true {
 		began := time.Now()
 		c, reused, err := p.get(ctx, s.timeout, fresh, worthIt)
@@ -165,11 +168,11 @@ func (s *server) do(ctx context.Context, p *pool, op func(*ldap.Conn) error) err
 	}
 }
 
-// failed is how often the server has failed so far.
-func (s *server) failed() int {
+// failed is how often the server has failed so far, and whether it is lost now.
+func (s *server) failed() (total int, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.total
+	return s.total, s.failures > 0
 }
 
 // The server is looked at again after half a second, then ever more rarely.
