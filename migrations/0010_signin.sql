@@ -19,7 +19,7 @@ CREATE TABLE signin_flow (
     proof       TEXT NOT NULL
 );
 CREATE INDEX signin_flow_expires ON signin_flow (expires);
-CREATE INDEX signin_flow_person ON signin_flow (person);
+CREATE INDEX signin_flow_person ON signin_flow (person) WHERE person <> '';
 
 -- Wrong guesses by person and kind, and by address. Strangers' names and
 -- addresses are counted in a fixed number of buckets, so that nobody fills it.

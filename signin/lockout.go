@@ -35,10 +35,18 @@ type guard struct {
 	now   func() time.Time
 	names names
 
-	mu       sync.Mutex
-	turns    map[string]*turn
-	sleepers map[string]int
-	asleep   int
+	mu        sync.Mutex
+	turns     map[string]*turn
+	addresses map[string]blamed
+	sleepers  map[string]int
+	asleep    int
+}
+
+// blamed is an address's count as last seen. It is asked for again after
+// blameFresh: a limit that only delays need not be exact to the second.
+type blamed struct {
+	guesses
+	read time.Time
 }
 
 // turn is the queue for one person.
@@ -50,12 +58,14 @@ type turn struct {
 const (
 	maxSleepers        = 256 // delayed answers at once
 	maxSleepersAddress = 4   // of one address
+	maxAddresses       = 20_000
+	blameFresh         = 5 * time.Second
 	unknownBuckets     = 1 << 16
 	addressBuckets     = 1 << 18
 )
 
 func newGuard(d *db.DB, cfg Config, now func() time.Time) *guard {
-	return &guard{db: d, cfg: cfg, now: now, turns: map[string]*turn{}, sleepers: map[string]int{}, names: names{now: now, known: map[string]name{}}}
+	return &guard{db: d, cfg: cfg, now: now, turns: map[string]*turn{}, addresses: map[string]blamed{}, sleepers: map[string]int{}, names: names{now: now, known: map[string]name{}}}
 }
 
 func passwordKey(person string) string { return "password:" + person }
@@ -156,15 +166,44 @@ func (g *guard) blame(ctx context.Context, address string) error {
 	if address == "" {
 		return nil
 	}
-	_, err := g.db.Exec(ctx, `INSERT INTO signin_guess (key, count, since, latest) VALUES ($1, 1, $2, $2)
+	var v guesses
+	var since db.Time
+	err := g.db.QueryRow(ctx, `INSERT INTO signin_guess (key, count, since, latest) VALUES ($1, 1, $2, $2)
 		ON CONFLICT (key) DO UPDATE SET
 			count = CASE WHEN signin_guess.since <= $3 THEN 1 ELSE signin_guess.count + 1 END,
 			since = CASE WHEN signin_guess.since <= $3 THEN excluded.since ELSE signin_guess.since END,
-			latest = excluded.latest`, address, db.At(g.now()), db.At(g.now().Add(-g.cfg.GuessWindow)))
+			latest = excluded.latest
+		RETURNING count, since`, address, db.At(g.now()), db.At(g.now().Add(-g.cfg.GuessWindow))).Scan(&v.count, &since)
 	if err != nil {
 		return fmt.Errorf("count wrong answer of an address: %w", err)
 	}
+	v.since = since.Time
+	g.note(address, v)
 	return nil
+}
+
+func (g *guard) note(address string, v guesses) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.addresses) >= maxAddresses {
+		clear(g.addresses)
+	}
+	g.addresses[address] = blamed{v, g.now()}
+}
+
+// ofAddress returns the address's count, at most blameFresh old.
+func (g *guard) ofAddress(ctx context.Context, address string) (guesses, error) {
+	g.mu.Lock()
+	seen, ok := g.addresses[address]
+	g.mu.Unlock()
+	if age := g.now().Sub(seen.read); ok && age >= 0 && age < blameFresh {
+		return seen.guesses, nil
+	}
+	v, err := g.read(ctx, address)
+	if err == nil {
+		g.note(address, v)
+	}
+	return v, err
 }
 
 // wait delays an answer to an address that gave too many wrong ones, longer
@@ -173,7 +212,7 @@ func (g *guard) wait(ctx context.Context, address string) error {
 	if address == "" {
 		return nil
 	}
-	v, err := g.read(ctx, address)
+	v, err := g.ofAddress(ctx, address)
 	if err != nil {
 		return err
 	}
@@ -312,7 +351,7 @@ type name struct {
 
 const (
 	maxNames  = 50_000
-	nameLife  = 10 * time.Minute
+	nameLife  = 24 * time.Hour // a login hardly ever changes hands, and each check renews it
 	nobodyFor = time.Minute
 )
 

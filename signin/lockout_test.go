@@ -105,6 +105,21 @@ func TestReplicasShareTheLimit(t *testing.T) {
 	})
 }
 
+func TestPasswordThatCannotBeSentDoesNotHideWhoIsCounted(t *testing.T) {
+	each(t, Config{}, func(t *testing.T, g *rig) {
+		b := g.browser()
+		page := b.get("/begin?app=weak")
+		for range 4 {
+			want(t, b.password(page, "mdupont", "wrong"), "password")
+			want(t, b.password(page, "mdupont", strings.Repeat("x", 2000)), "password")
+		}
+		if n := g.people.asked.Load(); n > 4 {
+			t.Errorf("the directory was asked %d times", n)
+		}
+		want(t, b.password(page, "mdupont", rightPassword), "password")
+	})
+}
+
 func TestEverySpellingOfALoginSharesOneCounter(t *testing.T) {
 	each(t, Config{}, func(t *testing.T, g *rig) {
 		b := g.browser()

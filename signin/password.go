@@ -90,7 +90,10 @@ func (s *Service) checkPassword(ctx context.Context, login, password, applicatio
 		if person, outcome, err = s.directory.Authenticate(ctx, login, password); err != nil {
 			return false, err
 		}
-		s.guard.names.keep(login, person.ID)
+		// A password that could not even be sent says nothing of the name.
+		if person.ID != "" || outcome.Result == directory.Unknown {
+			s.guard.names.keep(login, person.ID)
+		}
 		if !outcome.Proven && !outcome.OK() {
 			return false, nil
 		}

@@ -52,7 +52,7 @@ func (s *Service) endEverywhere(ctx context.Context, person string) error {
 	if err != nil {
 		return fmt.Errorf("sign %s out everywhere: %w", person, err)
 	}
-	if _, err := s.db.Exec(ctx, "DELETE FROM signin_flow WHERE person = $1", person); err != nil {
+	if _, err := s.db.Exec(ctx, "DELETE FROM signin_flow WHERE person = $1 AND person <> ''", person); err != nil {
 		return fmt.Errorf("sign %s out everywhere: %w", person, err)
 	}
 	if _, err := s.sessions.EndAll(ctx, person); err != nil {
