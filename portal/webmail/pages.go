@@ -344,6 +344,9 @@ func fileSize(l i18n.Lang, n int64) string {
 		return i18n.T(l, "webmail.size.kilo", "n", int((n+500)/1000))
 	}
 	tenths := (n + 50_000) / 100_000
+	if tenths >= 100 || tenths%10 == 0 {
+		return i18n.T(l, "webmail.size.mega", "size", (tenths+5)/10)
+	}
 	point := ","
 	if l == i18n.English {
 		point = "."

@@ -80,6 +80,7 @@ func sanitize(source string, inline func(cid string) (string, []byte), compose s
 		s.close(s.open[len(s.open)-1])
 	}
 	s.result.Body = s.out.String()
+	s.countStyle(s.style.String())
 	s.result.Style = cleanStyleSheet(s.style.String())
 	return s.result
 }
