@@ -126,8 +126,8 @@ func roleOccasions(me Account, everyone *directoryOfNames) []occasion {
 		}
 	case "plefebvre":
 		return []occasion{
-			{uid: "cours-3b", summary: "3ᵉ B – mathématiques", place: "Salle 207", day: -70, from: "08:25", to: "09:20", rule: "FREQ=WEEKLY;BYDAY=MO,TU,TH", category: "Cours", skipped: []int{-49, -48, -46}},
-			{uid: "cours-4a", summary: "4ᵉ A – mathématiques", place: "Salle 207", day: -70, from: "10:30", to: "11:25", rule: "FREQ=WEEKLY;BYDAY=MO,WE,FR", category: "Cours"},
+			{uid: "cours-2de3", summary: "2de 3 – mathématiques", place: "Salle 207", day: -70, from: "08:25", to: "09:20", rule: "FREQ=WEEKLY;BYDAY=MO,TU,TH", category: "Cours", skipped: []int{-49, -48, -46}},
+			{uid: "cours-1re5", summary: "1re 5 – mathématiques", place: "Salle 207", day: -70, from: "10:30", to: "11:25", rule: "FREQ=WEEKLY;BYDAY=MO,WE,FR", category: "Cours"},
 			{uid: "club-echecs", summary: "Club d’échecs", place: "CDI", day: -66, from: "12:30", to: "13:20", rule: "FREQ=WEEKLY;BYDAY=FR"},
 			{uid: "olympiades", summary: "Entraînement aux olympiades", place: "Salle 210", day: 2, from: "14:00", to: "16:00"},
 		}
@@ -179,7 +179,30 @@ func schoolAgenda(person Account, _ *directoryOfNames, start time.Time) sampleCo
 	c := sampleCollection{name: "etablissement", displayName: "Établissement", color: "#b3541eff", order: "2", description: school}
 	local := start.In(parisZone())
 	christmas := daysFrom(w.monday, time.Date(local.Year(), 12, 19, 0, 0, 0, 0, local.Location()))
-	for _, o := range []occasion{
+	occasions := schoolLife(christmas)
+	if !strings.HasPrefix(school, "Collège") && !strings.HasPrefix(school, "Lycée") && !strings.HasPrefix(school, "École") {
+		occasions = officeLife(christmas)
+	}
+	for _, o := range occasions {
+		if strings.HasPrefix(school, "Lycée") {
+			o.summary, o.notes = lyceeWords.Replace(o.summary), lyceeWords.Replace(o.notes)
+			for i := range o.moved {
+				o.moved[i].summary = lyceeWords.Replace(o.moved[i].summary)
+			}
+		}
+		name := o.uid
+		o.uid += "." + strings.ToLower(person.UAI) + "@agenda." + MailDomain
+		c.objects = append(c.objects, sampleObject{name + ".ics", w.object(o, "")})
+	}
+	return c
+}
+
+// lyceeWords say in a lycée what schoolLife says of a collège.
+var lyceeWords = strings.NewReplacer("6ᵉ lundi, 5ᵉ mardi, 4ᵉ mercredi, 3ᵉ jeudi", "secondes lundi et mardi, premières mercredi, terminales jeudi", "des 4ᵉ", "des premières",
+	"Brevet blanc", "Bac blanc", "vie collégienne", "vie lycéenne", "familles de CM2 et des écoles", "familles de troisième et des collèges", "sécurité routière", "premiers secours")
+
+func schoolLife(christmas int) []occasion {
+	return []occasion{
 		{uid: "conseil-pedagogique", summary: "Conseil pédagogique", place: "Salle des professeurs", day: -69, from: "12:30", to: "13:30", rule: "FREQ=WEEKLY;BYDAY=TU", skipped: []int{-20}},
 		{uid: "conseils-classe", summary: "Conseils de classe du premier trimestre", place: "Salle 101", day: 7, from: "17:00", to: "19:30", rule: "FREQ=DAILY;COUNT=4", notes: "6ᵉ lundi, 5ᵉ mardi, 4ᵉ mercredi, 3ᵉ jeudi.",
 			moved: []moved{{day: 9, to: 11, from: "17:30", at: "20:00", summary: "Conseils de classe des 4ᵉ (reportés au vendredi)"}}},
@@ -195,12 +218,25 @@ func schoolAgenda(person Account, _ *directoryOfNames, start time.Time) sampleCo
 		{uid: "noel", summary: "Vacances de Noël", day: christmas, days: 16, free: true},
 		{uid: "semaine-a", summary: "Semaine A", day: -70, days: 5, rule: "FREQ=WEEKLY;INTERVAL=2", free: true},
 		{uid: "semaine-b", summary: "Semaine B", day: -63, days: 5, rule: "FREQ=WEEKLY;INTERVAL=2", free: true},
-	} {
-		name := o.uid
-		o.uid += "." + strings.ToLower(person.UAI) + "@agenda." + MailDomain
-		c.objects = append(c.objects, sampleObject{name + ".ics", w.object(o, "")})
 	}
-	return c
+}
+
+// officeLife is the shared calendar of places that are no school.
+func officeLife(christmas int) []occasion {
+	return []occasion{
+		{uid: "chefs-de-service", summary: "Réunion des chefs de service", place: "Salle du conseil", day: -70, from: "08:30", to: "09:30", rule: "FREQ=WEEKLY;BYDAY=MO", skipped: []int{-21},
+			moved: []moved{{day: 7, to: 8, from: "08:30", at: "09:30", summary: "Réunion des chefs de service (déplacée au mardi)"}}},
+		{uid: "comite-social", summary: "Comité social d’administration", place: "Salle du conseil", day: 3, from: "14:00", to: "17:30"},
+		{uid: "visite-securite", summary: "Exercice d’évacuation", day: 2, from: "10:10", to: "10:30", status: "CANCELLED", notes: "Reporté : intempéries annoncées."},
+		{uid: "don-du-sang", summary: "Don du sang", place: "Hall d’accueil", day: 1, from: "09:00", to: "16:00", free: true},
+		{uid: "petit-dejeuner", summary: "Petit déjeuner des nouveaux arrivants", place: "Restaurant administratif", day: 4, from: "08:30", to: "09:30"},
+		{uid: "commission-technique", summary: "Commission technique", place: "Visioconférence", day: -60, from: "10:00", to: "12:00", rule: "FREQ=MONTHLY;BYDAY=2TH"},
+		{uid: "inventaire", summary: "Inventaire physique", day: 9, days: 2},
+		{uid: "forum-metiers", summary: "Forum des métiers de l’académie", place: "Centre de congrès", day: 17, from: "09:00", to: "17:00"},
+		{uid: "marche-midi", summary: "Chorale du midi", place: "Salle polyvalente", day: -67, from: "12:30", to: "13:15", rule: "FREQ=WEEKLY;INTERVAL=2;BYDAY=TH", free: true},
+		{uid: "pont", summary: "Services fermés", day: 11, free: true},
+		{uid: "noel", summary: "Fermeture de fin d’année", day: christmas, days: 16, free: true},
+	}
 }
 
 func daysFrom(a, b time.Time) int {

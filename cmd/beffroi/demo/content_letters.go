@@ -105,7 +105,7 @@ Merci !
 // foldersForAll are the letters people put away.
 func foldersForAll() []letter {
 	return []letter{
-		{folder: "Établissement", from: "jmartin", ago: 15, at: "08:40", subject: "Calendrier des conseils de classe", flags: read, files: []attachment{pdf("conseils-de-classe.pdf", "Conseils de classe, premier trimestre", "6e : lundi 17 h", "5e : mardi 17 h", "4e : mercredi 17 h", "3e : jeudi 17 h")}, text: "Chers collègues,\n\nVous trouverez ci-joint le calendrier. Merci de saisir les appréciations l’avant-veille.\n\n{from}"},
+		{folder: "Établissement", from: "~4", ago: 15, at: "08:40", subject: "Calendrier des conseils de classe", flags: read, files: []attachment{pdf("conseils-de-classe.pdf", "Conseils de classe, premier trimestre", "6e : lundi 17 h", "5e : mardi 17 h", "4e : mercredi 17 h", "3e : jeudi 17 h")}, text: "Bonjour à tous,\n\nPour information, le calendrier des conseils de classe est joint. Les salles seront affichées la veille.\n\n{from}"},
 		{folder: "Établissement", from: "~7", ago: 21, at: "16:00", subject: "Surveillance des couloirs : planning", flags: read, text: "Bonjour,\n\nLe planning est affiché en salle des professeurs.\n\n{from}"},
 		{folder: "Établissement", from: "~8", ago: 26, at: "10:30", subject: "Clés du gymnase", flags: read, text: "Les clés sont désormais à la loge. Pensez à signer le cahier.\n\n{from}"},
 		{folder: "Formation", from: "@formation", ago: 18, at: "09:00", subject: "Attestation de présence : documents accessibles", flags: read, files: []attachment{pdf("attestation.pdf", "Attestation de présence", "Module FC-2026-1042 : documents accessibles à tous", "Durée : 3 heures")}, text: "Bonjour {first},\n\nVotre attestation est jointe.\n\nL’École académique"},

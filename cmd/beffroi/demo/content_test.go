@@ -41,7 +41,10 @@ func TestEveryMailboxIsFullOfReadableMailFromThePast(t *testing.T) {
 	people := wholeAcademy()
 	everyone := newDirectoryOfNames(people)
 	for _, start := range []time.Time{monday, newYear} {
-		for _, person := range people {
+		for n, person := range people {
+			if n > len(sampleLogins) && n%20 != 0 {
+				continue // a few of the generated ones
+			}
 			inbox, subjects := 0, map[string]bool{}
 			for _, f := range sampleMail(person, everyone, start) {
 				for i, m := range f.messages {

@@ -149,7 +149,7 @@ func TestSubmissionRefusesAloudWhatItDoesNotDeliver(t *testing.T) {
 func TestAnOversizedMessageIsRefusedAndNobodyGetsIt(t *testing.T) {
 	s, _ := startMail(t)
 	_, before := newest(t, s, "jmartin", "INBOX")
-	big := append([]byte("Subject: gros\r\n\r\n"), bytes.Repeat([]byte(strings.Repeat("x", 70)+"\r\n"), 300_000)...)
+	big := append([]byte("Subject: gros\r\n\r\n"), bytes.Repeat([]byte(strings.Repeat("x", 990)+"\r\n"), 21_500)...)
 	err := openSubmission(t, s, "mdupont").SendMail("mdupont@academie.test", []string{"jmartin@academie.test"}, bytes.NewReader(big))
 	if got, _, _ := code(err); got != 552 {
 		t.Errorf("answered %v", err)
@@ -163,13 +163,17 @@ func TestAFullMailboxRefusesBeforeAnyoneGetsTheMessage(t *testing.T) {
 	s, _ := startMail(t)
 	full := s.post.of("plefebvre")
 	full.open()
-	for {
-		if err := full.deliver([]byte("Subject: encore\r\n\r\n"+strings.Repeat("x", 16<<20)), time.Now()); err != nil {
-			break
-		}
+	full.mu.Lock()
+	size := int64(mostMailBytes)
+	for full.room(1, size) != nil {
+		size -= 4 << 10
+	}
+	full.mu.Unlock()
+	if err := full.deliver(make([]byte, size), time.Now()); err != nil {
+		t.Fatal(err)
 	}
 	_, before := newest(t, s, "jmartin", "INBOX")
-	raw := "Subject: tous\r\n\r\n" + strings.Repeat(strings.Repeat("y", 70)+"\r\n", 250_000)
+	raw := "Subject: tous\r\n\r\n" + strings.Repeat(strings.Repeat("y", 70)+"\r\n", 100)
 	err := openSubmission(t, s, "mdupont").SendMail("mdupont@academie.test", []string{"jmartin@academie.test", "plefebvre@academie.test"}, strings.NewReader(raw))
 	if got, _, _ := code(err); got != 452 {
 		t.Errorf("answered %v", err)
