@@ -10,6 +10,7 @@ import (
 )
 
 func TestTheDemo(t *testing.T) {
+	t.Parallel() // most of it waits for the next one-time code
 	w := newWorld(t, rig.Demo(t), "mdupont", "jmartin", "aadmin")
 	if !strings.Contains(w.Output(), "Beffroi-59!") || !strings.Contains(w.Output(), "plefebvre") {
 		t.Errorf("the demo does not tell its accounts:\n%s", w.Output())

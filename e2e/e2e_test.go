@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,12 +32,15 @@ type world struct {
 	people map[string]*visitor.Person
 	// demoApp and headApp are the sample applications: for all staff, and for heads of school.
 	demoApp, headApp *visitor.Application
+
+	mu       sync.Mutex
+	browsers map[string]*visitor.Visitor // see browser
 }
 
 // newWorld knows the sample people; those named in enrolled have the demo's secret on their telephone, the others enrol.
 func newWorld(t *testing.T, b *rig.Beffroi, enrolled ...string) *world {
 	t.Helper()
-	w := &world{Beffroi: b, people: map[string]*visitor.Person{}}
+	w := &world{Beffroi: b, people: map[string]*visitor.Person{}, browsers: map[string]*visitor.Visitor{}}
 	for _, login := range []string{"mdupont", "jmartin", "ssmith", "plefebvre", "aadmin", "xpartenaire"} {
 		p := &visitor.Person{Login: login, Password: "Beffroi-59!"}
 		if slices.Contains(enrolled, login) {

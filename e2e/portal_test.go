@@ -13,6 +13,10 @@ import (
 
 // portalJourneys are what people do in the portal, as far as it goes without script.
 func portalJourneys(t *testing.T, w *world) {
+	t.Run("in the portal", func(t *testing.T) { inThePortal(t, w) })
+}
+
+func inThePortal(t *testing.T, w *world) {
 	for _, j := range []struct {
 		name string
 		f    func(*testing.T, *world)
@@ -21,12 +25,30 @@ func portalJourneys(t *testing.T, w *world) {
 		{"a message goes out, arrives, is answered, and stands in Sent", mailRoundTrip},
 		{"a hostile message is shown without its poison", hostileMail},
 		{"nobody opens another person's message", foreignMail},
+		{"an event is made, changed, never overwritten, and removed", agenda},
+		{"a search finds cards and colleagues, a card is made and changed", contacts},
 		{"the language is the directory's until somebody chooses", language},
 		{"signing out of the portal ends it", portalSignOut},
 		{"signing out everywhere reaches the portal within a minute", portalNoticesSignOut},
 	} {
-		t.Run(j.name, func(t *testing.T) { j.f(t, w) })
+		t.Run(j.name, func(t *testing.T) {
+			t.Parallel()
+			j.f(t, w)
+		})
 	}
+}
+
+// browser is the one that a person keeps open all day: signed in to the portal, shared by the journeys that end no session.
+func (w *world) browser(t *testing.T, ctx context.Context, login string) *visitor.Visitor {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.browsers[login] == nil {
+		v := visitor.New()
+		w.portal(t, ctx, v, login, "/")
+		w.browsers[login] = v
+	}
+	return w.browsers[login]
 }
 
 // portal opens an address of the portal with a browser, signing in when the provider asks.
@@ -48,7 +70,7 @@ func (w *world) portal(t *testing.T, ctx context.Context, v *visitor.Visitor, lo
 
 func launcher(t *testing.T, w *world) {
 	ctx := journey(t)
-	v := visitor.New()
+	v := w.browser(t, ctx, "mdupont")
 	page := w.portal(t, ctx, v, "mdupont", "/")
 	if !page.Says("Marie Dupont") {
 		t.Errorf("the launcher does not name Marie Dupont: %s", page)
@@ -65,7 +87,7 @@ func launcher(t *testing.T, w *world) {
 	if page.Says("outil direction-tool", "outil de direction") {
 		t.Errorf("mdupont sees the tile of a tool that refuses her: %s", page)
 	}
-	head := w.portal(t, ctx, visitor.New(), "jmartin", "/")
+	head := w.portal(t, ctx, w.browser(t, ctx, "jmartin"), "jmartin", "/")
 	if !head.Says("outil direction-tool", "outil de direction") {
 		t.Errorf("jmartin does not see the tool of heads of school: %s", head)
 	}
@@ -92,43 +114,42 @@ func (w *world) send(t *testing.T, ctx context.Context, v *visitor.Visitor, page
 	return page
 }
 
-// findMail waits until a list of messages shows a subject, and gives the message's address.
-func (w *world) findMail(t *testing.T, ctx context.Context, v *visitor.Visitor, login, folder, subject string) string {
+// sent are the names of the folder of sent messages.
+var sent = []string{"Envoyés", "Sent"}
+
+// findMail waits until the inbox, or the folder of one of those names, shows a subject, and gives the message's address.
+func (w *world) findMail(t *testing.T, ctx context.Context, v *visitor.Visitor, login, subject string, folder ...string) string {
 	t.Helper()
 	var found string
-	var last *visitor.Page
-	testpeer.WaitFor(t, fmt.Sprintf("%q in %s of %s", subject, folder, login), 20*time.Second, func() bool {
+	testpeer.WaitFor(t, fmt.Sprintf("%q in the mailbox %v of %s", subject, folder, login), 20*time.Second, func() bool {
 		list := w.portal(t, ctx, v, login, "/mail/")
-		if folder != "INBOX" {
-			to := list.Link(folder)
+		if len(folder) > 0 {
+			to := list.Link(folder...)
 			if to == "" {
-				t.Fatalf("no folder %s: %s", folder, list)
+				t.Fatalf("no folder %v: %s", folder, list)
 			}
 			var err error
 			if list, err = v.Open(ctx, to, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
-		last = list
 		found = list.Link(subject)
 		if found == "" {
 			time.Sleep(200 * time.Millisecond)
 		}
 		return found != ""
 	})
-	_ = last
 	return found
 }
 
 func mailRoundTrip(t *testing.T, w *world) {
 	ctx := journey(t)
 	subject := fmt.Sprintf("Essai n° %d", time.Now().UnixNano())
-	marie, sarah := visitor.New(), visitor.New()
-	w.portal(t, ctx, marie, "mdupont", "/mail/")
+	marie, sarah := w.browser(t, ctx, "mdupont"), w.browser(t, ctx, "ssmith")
 	compose := w.portal(t, ctx, marie, "mdupont", "/mail/compose")
 	w.send(t, ctx, marie, compose, map[string]string{"to": "sarah.smith@academie.test", "subject": subject, "text": "Bonjour Sarah,\n\nÀ jeudi ?\n\nMarie"})
 
-	message := w.findMail(t, ctx, sarah, "ssmith", "INBOX", subject)
+	message := w.findMail(t, ctx, sarah, "ssmith", subject)
 	page, err := sarah.Open(ctx, message, "")
 	if err != nil || page.Status != 200 {
 		t.Fatalf("%s %v", page, err)
@@ -151,17 +172,9 @@ func mailRoundTrip(t *testing.T, w *world) {
 		t.Errorf("the answer begins as %v", form.Values)
 	}
 	w.send(t, ctx, sarah, page, map[string]string{"text": "Oui.\n\n" + form.Values.Get("text")})
-	w.findMail(t, ctx, marie, "mdupont", "INBOX", "Re: "+subject)
-	w.findMail(t, ctx, sarah, "ssmith", sentName("en"), "Re: "+subject)
-	w.findMail(t, ctx, marie, "mdupont", sentName("fr"), subject)
-}
-
-// sentName is what the folder of sent messages is called.
-func sentName(language string) string {
-	if language == "en" {
-		return "Sent"
-	}
-	return "Envoyés"
+	w.findMail(t, ctx, marie, "mdupont", "Re: "+subject)
+	w.findMail(t, ctx, sarah, "ssmith", "Re: "+subject, sent...)
+	w.findMail(t, ctx, marie, "mdupont", subject, sent...)
 }
 
 // messageText is what a message says, wherever the page shows it.
@@ -184,7 +197,7 @@ func (w *world) messageText(t *testing.T, ctx context.Context, v *visitor.Visito
 
 func hostileMail(t *testing.T, w *world) {
 	ctx := journey(t)
-	v := visitor.New()
+	v := w.browser(t, ctx, "mdupont")
 	list := w.portal(t, ctx, v, "mdupont", "/mail/")
 	opened := 0
 	for _, l := range list.Links() {
@@ -216,8 +229,7 @@ func hostileMail(t *testing.T, w *world) {
 
 func foreignMail(t *testing.T, w *world) {
 	ctx := journey(t)
-	v := visitor.New()
-	w.portal(t, ctx, v, "mdupont", "/mail/")
+	v := w.browser(t, ctx, "mdupont")
 	list := w.portal(t, ctx, v, "mdupont", "/mail/")
 	var address string
 	for _, l := range list.Links() {
@@ -233,8 +245,7 @@ func foreignMail(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := visitor.New()
-	w.portal(t, ctx, other, "plefebvre", "/mail/")
+	other := w.browser(t, ctx, "plefebvre")
 	page, err := other.Open(ctx, address, "")
 	if err != nil {
 		t.Fatal(err)
@@ -244,11 +255,106 @@ func foreignMail(t *testing.T, w *world) {
 	}
 }
 
+// fill submits the form of a page that has a field of that name and expects a page.
+func fill(t *testing.T, ctx context.Context, v *visitor.Visitor, page *visitor.Page, field string, changes map[string]string) *visitor.Page {
+	t.Helper()
+	form, err := page.Form(field)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err = v.Submit(ctx, form, changes, ""); err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+func agenda(t *testing.T, w *world) {
+	ctx := journey(t)
+	v := w.browser(t, ctx, "mdupont")
+	day := time.Now().Format("2006-01-02")
+	title := fmt.Sprintf("Commission n° %d", time.Now().UnixNano())
+	open := func(address string) *visitor.Page {
+		t.Helper()
+		page, err := v.Open(ctx, address, "")
+		if err != nil || page.Status != 200 {
+			t.Fatalf("%s: %s %v", address, page, err)
+		}
+		return page
+	}
+	page := fill(t, ctx, v, w.portal(t, ctx, v, "mdupont", "/agenda/new?day="+day), "title",
+		map[string]string{"title": title, "start_day": day, "start_time": "14:00", "end_day": day, "end_time": "15:30", "place": "Salle Molière"})
+	if page.Status != 200 {
+		t.Fatalf("a new event: %s", page)
+	}
+	for _, view := range []string{"/agenda/", "/agenda/?view=list"} {
+		if w.portal(t, ctx, v, "mdupont", view).Link(title) == "" {
+			t.Errorf("%s does not show %s", view, title)
+		}
+	}
+	event := w.portal(t, ctx, v, "mdupont", "/agenda/").Link(title)
+	page = open(event)
+	if !page.Says("Salle Molière") || !page.Says("14:00") {
+		t.Errorf("the event reads %s", page)
+	}
+	edit := page.LinkTo("/edit")
+	mine, theirs := open(edit), open(edit) // two tabs
+	if page = fill(t, ctx, v, theirs, "title", map[string]string{"place": "Salle Racine"}); page.Status != 200 {
+		t.Fatalf("a change: %s", page)
+	}
+	if page = fill(t, ctx, v, mine, "title", map[string]string{"place": "Salle Corneille"}); !page.Says("Salle Racine") {
+		t.Errorf("the second tab is not told of the first one's change: %s", page)
+	}
+	if page = open(event); !page.Says("Salle Racine") {
+		t.Errorf("the first change is lost: %s", page)
+	}
+	confirm := open(page.LinkTo("/delete"))
+	for _, f := range confirm.Forms() {
+		if strings.Contains(f.Action, "/delete") {
+			if page, err := v.Submit(ctx, f, nil, ""); err != nil || page.Status != 200 {
+				t.Fatalf("remove: %s %v", page, err)
+			}
+		}
+	}
+	if w.portal(t, ctx, v, "mdupont", "/agenda/").Link(title) != "" {
+		t.Error("the removed event stands there")
+	}
+}
+
+func contacts(t *testing.T, w *world) {
+	ctx := journey(t)
+	v := w.browser(t, ctx, "mdupont")
+	colleagues := w.portal(t, ctx, v, "mdupont", "/contacts/?q=martin")
+	if !colleagues.Says("Jean-François Martin") {
+		t.Errorf("the directory is not searched: %s", colleagues)
+	}
+	family := fmt.Sprintf("Essai%d", time.Now().UnixNano())
+	page := fill(t, ctx, v, w.portal(t, ctx, v, "mdupont", "/contacts/new"), "family",
+		map[string]string{"given": "Élodie", "family": family, "email": "elodie@ailleurs.test", "phone": "03 20 00 00 00"})
+	if page.Status != 200 {
+		t.Fatalf("a new card: %s", page)
+	}
+	card := w.portal(t, ctx, v, "mdupont", "/contacts/?q="+strings.ToLower(family)).Link(family)
+	if card == "" {
+		t.Fatal("the new card is not found")
+	}
+	page, err := v.Open(ctx, card, "")
+	if err != nil || !page.Says("elodie@ailleurs.test") {
+		t.Fatalf("%s %v", page, err)
+	}
+	if page, err = v.Open(ctx, page.LinkTo("/edit"), ""); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, ctx, v, page, "family", map[string]string{"org": "Collège Molière"})
+	if page, err = v.Open(ctx, card, ""); err != nil || !page.Says("Collège Molière", "elodie@ailleurs.test") {
+		t.Errorf("after the change: %s %v", page, err)
+	}
+}
+
 func language(t *testing.T, w *world) {
 	ctx := journey(t)
 	v := visitor.New()
 	page := w.portal(t, ctx, v, "ssmith", "/")
-	if !strings.Contains(page.Body, `lang="en"`) {
+	if !strings.Contains(page.Body, `<html lang="en"`) {
 		t.Errorf("ssmith prefers English and gets %.200s", page.Body)
 	}
 	form, err := page.Form("lang")
@@ -258,7 +364,7 @@ func language(t *testing.T, w *world) {
 	if page, err = v.Submit(ctx, form, map[string]string{"lang": "fr"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(page.Body, `lang="fr"`) {
+	if !strings.Contains(page.Body, `<html lang="fr"`) {
 		t.Errorf("after choosing French: %s", page)
 	}
 }

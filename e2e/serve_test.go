@@ -38,6 +38,7 @@ func furnish(p *rig.Parts) {
 }
 
 func TestBesideRealServers(t *testing.T) {
+	t.Parallel()
 	w, parts, _ := realServers(t)
 	if out, err := w.Command("check"); err != nil {
 		t.Errorf("beffroi check: %v\n%s", err, out)
