@@ -258,7 +258,7 @@ provider:
       groups: [tous-personnels]
       home: {{.Tool}}
       icon: apps
-      category: outils
+      category: Outils
     - id: direction-tool
       name: {fr: Outil de direction, en: Heads of school tool}
       description: {fr: "Réservé aux chefs d’établissement", en: "For heads of school only"}
@@ -268,7 +268,7 @@ provider:
       groups: [chefs-etablissement]
       home: {{.Direction}}
       icon: school
-      category: direction
+      category: Direction
 
 directory:
   urls: ["{{.LDAP}}"]
