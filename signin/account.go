@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"beffroi/internal/session"
 	"beffroi/internal/web"
@@ -67,12 +68,20 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := &templates.SigninAccount{
 		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: person.Groups,
-		Since: data.AuthTime, TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
+		Since: data.AuthTime.Local(), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
 		Contact: s.contact(),
 	}
 	for _, f := range factors {
-		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: f.Created, Used: f.Used})
+		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: f.Created.Local(), Used: local(f.Used)})
 	}
 	page.Title, page.CSS = text(r, "signin.account.title"), signinCSS
 	return web.Render(w, r, http.StatusOK, page)
+}
+
+// local is t on the server's clock; never stays never.
+func local(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Local()
 }

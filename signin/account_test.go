@@ -145,6 +145,16 @@ func TestLanguageIsTheChoiceThenTheDirectorysThenTheBrowsers(t *testing.T) {
 	}
 }
 
+func TestLanguageMayBeChangedOnARefusedForm(t *testing.T) {
+	g := newRig(t, dbtest.Open(t, "sqlite"), Config{})
+	b := g.browser()
+	page := b.get("/begin?app=weak")
+	refused := b.password(page, "mdupont", "wrong")
+	if !strings.Contains(refused.body, `name="next" value="`+page.path+`"`) {
+		t.Error("changing the language leaves the flow")
+	}
+}
+
 func TestOutcomesAreToldOnlyAfterThePasswordIsProven(t *testing.T) {
 	for result, words := range map[directory.Result]string{
 		directory.MustChange: "Changez d’abord", directory.Expired: "a expiré", directory.Locked: "bloqué pour le moment",

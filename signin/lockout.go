@@ -56,8 +56,8 @@ type turn struct {
 }
 
 const (
-	maxSleepers        = 256 // delayed answers at once
-	maxSleepersAddress = 4   // of one address
+	maxSleepers        = 512 // delayed answers at once
+	maxSleepersAddress = 32  // of one address
 	maxAddresses       = 20_000
 	blameFresh         = 5 * time.Second
 	unknownBuckets     = 1 << 16

@@ -27,6 +27,13 @@ func text(r *http.Request, key string, args ...any) string {
 func (s *Service) render(w http.ResponseWriter, r *http.Request, status int, title string, page templates.Page) error {
 	frame := page.Frame()
 	frame.Title, frame.Bare, frame.CSS = title, true, signinCSS
+	if r.Method == http.MethodPost {
+		// Each step's address shows the step when it is visited: changing the
+		// language of a refused form must lead back to its flow.
+		visit := *r
+		visit.Method = http.MethodGet
+		r = &visit
+	}
 	return web.Render(w, r, status, page)
 }
 
@@ -90,7 +97,7 @@ func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int
 
 // renderOutcome tells a person who proved the password why it is not enough.
 func (s *Service) renderOutcome(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, outcome directory.Outcome) error {
-	page := &templates.SigninOutcome{SigninAttempt: s.about(r, a), Reason: outcome.Result.String(), Until: outcome.Until, Contact: s.contact()}
+	page := &templates.SigninOutcome{SigninAttempt: s.about(r, a), Reason: outcome.Result.String(), Until: local(outcome.Until), Contact: s.contact()}
 	page.Name = displayName(person)
 	return s.render(w, r, http.StatusForbidden, text(r, "signin.title"), page)
 }

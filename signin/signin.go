@@ -96,14 +96,17 @@ type Request struct {
 // Config holds the limits. The zero value is usable: each field names what
 // zero means.
 type Config struct {
-	FlowLife        time.Duration `yaml:"flow_life"`        // 15 minutes
-	PasswordLimit   int           `yaml:"password_limit"`   // wrong passwords per person in GuessWindow, below the directory's own limit: 4
-	FactorLimit     int           `yaml:"factor_limit"`     // wrong codes per person in GuessWindow: 4
-	AddressLimit    int           `yaml:"address_limit"`    // wrong answers per address in GuessWindow before answers are delayed: 100
-	GuessWindow     time.Duration `yaml:"guess_window"`     // 10 minutes
-	DelayMax        time.Duration `yaml:"delay_max"`        // longest delay of an answer: 3 seconds
-	MaxFlows        int           `yaml:"max_flows"`        // unfinished sign-ins kept; the oldest unproven ones make room: 100,000
-	HelpdeskContact string        `yaml:"helpdesk_contact"` // whom to call: a telephone number, a mail address or an https address
+	FlowLife      time.Duration `yaml:"flow_life"`      // 15 minutes
+	PasswordLimit int           `yaml:"password_limit"` // wrong passwords per person in GuessWindow, below the directory's own limit: 4
+	FactorLimit   int           `yaml:"factor_limit"`   // wrong codes per person in GuessWindow: 4
+	AddressLimit  int           `yaml:"address_limit"`  // wrong answers per address in GuessWindow before answers are delayed: 100
+	GuessWindow   time.Duration `yaml:"guess_window"`   // 10 minutes
+	DelayMax      time.Duration `yaml:"delay_max"`      // longest delay of an answer: 3 seconds
+	MaxFlows      int           `yaml:"max_flows"`      // unfinished sign-ins kept; the oldest unproven ones make room: 100,000
+
+	// HelpdeskContact is whom to call: a telephone number, a mail address or an
+	// https address. Empty: "your academy's IT support".
+	HelpdeskContact string `yaml:"helpdesk_contact"`
 
 	// GroupNames says groups in words, by language, where a refusal names them:
 	// "chefs-etablissement": {"fr": "chefs d’établissement", "en": "heads of school"}.
