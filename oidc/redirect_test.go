@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -75,4 +76,40 @@ func FuzzRedirect(f *testing.F) {
 			t.Fatalf("accepted for %q: %q", back, uri)
 		}
 	})
+}
+
+// TestNoMutationOfARegisteredAddressIsTaken tries what a fuzzer would begin
+// with, in every run of the tests: each registered address with one or two
+// characters put in, taken out or exchanged.
+func TestNoMutationOfARegisteredAddressIsTaken(t *testing.T) {
+	registered := []string{back, "http://127.0.0.1/callback", "http://[::1]/cb?x=1"}
+	alphabet := "/\\:@.?#%&=;*[]()'\" \t\r\n\x00a0-_~é。／"
+	try := func(uri string) {
+		if !matchRedirect(registered, uri) || slices.Contains(registered, uri) {
+			return
+		}
+		u, err := url.Parse(uri)
+		if err != nil || u.User != nil || u.Fragment != "" || u.Scheme != "http" || !validPort(u.Port()) || "http://"+strings.TrimSuffix(u.Host, ":"+u.Port())+u.RequestURI() != registered[1] && "http://"+strings.TrimSuffix(u.Host, ":"+u.Port())+u.RequestURI() != registered[2] {
+			t.Errorf("accepted: %q", uri)
+		}
+	}
+	for _, uri := range append([]string{"http://127.0.0.1:4711/callback", "http://[::1]:1/cb?x=1"}, registered...) {
+		for i := range len(uri) + 1 {
+			for _, c := range alphabet {
+				inserted := uri[:i] + string(c) + uri[i:]
+				try(inserted)
+				for j := range len(inserted) + 1 {
+					try(inserted[:j] + "@evil.test" + inserted[j:])
+					try(inserted[:j] + ":1" + inserted[j:])
+				}
+				if i < len(uri) {
+					try(uri[:i] + string(c) + uri[i+1:])
+				}
+			}
+			if i < len(uri) {
+				try(uri[:i] + uri[i+1:])
+				try(uri[:i] + strings.ToUpper(uri[i:]))
+			}
+		}
+	}
 }
