@@ -3,6 +3,7 @@ package signin
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -26,7 +27,11 @@ func (s *Service) finish(w http.ResponseWriter, r *http.Request, f Flow, app App
 		if err != nil {
 			return s.directoryDown(err)
 		}
-		return s.signIn(w, r, f, app, step, person, nil)
+		err = s.signIn(w, r, f, app, step, person, nil)
+		if errors.Is(err, errMoved) {
+			return s.back(w, r, f)
+		}
+		return err
 	}
 	sess := session.From(r.Context())
 	// The session was loaded alive by this very request.
@@ -111,10 +116,20 @@ func (s *Service) startSession(ctx context.Context, w http.ResponseWriter, r *ht
 	if !factorAt.IsZero() {
 		level = TwoFactors
 	}
-	return s.sessions.Start(ctx, w, r, person.ID, sessionData{
+	now := sessionData{
 		AuthTime: step.AuthTime, FactorAt: factorAt, AMR: amr(level), Level: level,
 		Login: person.Login, Name: displayName(person), Mail: person.Mail, Lang: person.Language,
-	})
+	}
+	if before != nil && before.Person == person.ID {
+		// What rests on the old session needs it until the commit: signed out
+		// everywhere meanwhile, it must not live on in the new one.
+		if err := s.sessions.Save(ctx, before, now); errors.Is(err, session.ErrStale) {
+			return nil, errMoved
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return s.sessions.Start(ctx, w, r, person.ID, now)
 }
 
 // directoryDown says that the academy's directory does not answer.

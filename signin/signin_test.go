@@ -575,6 +575,49 @@ func TestSignOutEverywhereEndsEveryBrowserAndEveryHalfMadeSignIn(t *testing.T) {
 	})
 }
 
+func TestSignOutEverywhereIsNotOutrunByAStepUp(t *testing.T) {
+	each(t, Config{}, func(t *testing.T, g *rig) {
+		g.enrol("id-mdupont")
+		b := g.browser()
+		want(t, b.password(b.get("/begin?app=weak"), "mdupont", rightPassword), "done id-mdupont 1")
+		page := b.get("/begin?app=strong")
+		want(t, page, "factor")
+		// Between reading the session and renewing it.
+		g.people.onByID = func() {
+			if err := g.service.SignOutEverywhere(context.Background(), audit.Operator("test"), "id-mdupont"); err != nil {
+				t.Error(err)
+			}
+		}
+		want(t, b.code(page, "id-mdupont"), "password")
+		if n := g.rows("session"); n != 0 {
+			t.Errorf("%d sessions outlived the sign-out", n)
+		}
+	})
+}
+
+func TestSignOutsAndStepUpsAtOnceLeaveNoSessionOfBefore(t *testing.T) {
+	each(t, Config{FactorLimit: 100, AddressLimit: 1000}, func(t *testing.T, g *rig) {
+		g.enrol("id-mdupont")
+		for range 6 {
+			g.advance(time.Minute)
+			b := g.browser()
+			want(t, b.password(b.get("/begin?app=weak"), "mdupont", rightPassword), "done id-mdupont 1")
+			page := b.get("/begin?app=strong")
+			var all sync.WaitGroup
+			all.Go(func() { b.code(page, "id-mdupont") })
+			all.Go(func() {
+				if err := g.service.SignOutEverywhere(context.Background(), audit.Operator("test"), "id-mdupont"); err != nil {
+					t.Error(err)
+				}
+			})
+			all.Wait()
+			if n := g.rows("session"); n != 0 {
+				t.Fatalf("%d sessions outlived the sign-out", n)
+			}
+		}
+	})
+}
+
 func TestResetOfFactorsEndsSessions(t *testing.T) {
 	each(t, Config{}, func(t *testing.T, g *rig) {
 		g.enrol("id-mdupont")

@@ -45,18 +45,22 @@ func (s *Service) SignOutEverywhere(ctx context.Context, actor audit.Actor, pers
 // endEverywhere is SignOutEverywhere in the caller's transaction, without its
 // audit row: a reset of factors ends in it too.
 func (s *Service) endEverywhere(ctx context.Context, person string) error {
-	// The moment first: a session that begins while this runs waits for it or
-	// is newer than it.
 	_, err := s.db.Exec(ctx, `INSERT INTO signin_ended (person, ended) VALUES ($1, $2)
 		ON CONFLICT (person) DO UPDATE SET ended = excluded.ended`, person, db.At(s.now()))
 	if err != nil {
 		return fmt.Errorf("sign %s out everywhere: %w", person, err)
 	}
+	// Flows before sessions: one that is being finished is waited for here, and
+	// its session is then seen below.
 	if _, err := s.db.Exec(ctx, "DELETE FROM signin_flow WHERE person = $1 AND person <> ''", person); err != nil {
 		return fmt.Errorf("sign %s out everywhere: %w", person, err)
 	}
-	if _, err := s.sessions.EndAll(ctx, person); err != nil {
-		return fmt.Errorf("sign %s out everywhere: %w", person, err)
+	// Until none is left: PostgreSQL does not show a statement the session that
+	// replaced the one it was waiting for.
+	for gone := int64(1); gone > 0; {
+		if gone, err = s.sessions.EndAll(ctx, person); err != nil {
+			return fmt.Errorf("sign %s out everywhere: %w", person, err)
+		}
 	}
 	return s.runHooks(ctx, person, "")
 }
