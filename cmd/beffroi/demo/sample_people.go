@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"beffroi/directory"
 )
@@ -98,7 +99,7 @@ func (b *academyBuilder) staff(school *School, nth int) {
 	taught := subjectsAt[school.Kind]
 	for i := range 9 + nth%4 {
 		s := sampleSubjects[taught[i%len(taught)]]
-		work("ENS", "", "Enseignement : "+strings.ToLower(s.name), s.name, "", groupStaff, subjectPrefix+s.key)
+		work("ENS", "", "Enseignement : "+lowerFirst(s.name), s.name, "", groupStaff, subjectPrefix+s.key)
 	}
 }
 
@@ -166,6 +167,12 @@ func plain(name string) string {
 		}
 		return -1
 	}, directory.CanonicalLogin(name))
+}
+
+// lowerFirst is a phrase as it stands within another.
+func lowerFirst(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToLower(first)) + s[size:]
 }
 
 // phone is a number of the range kept for fiction in the north of France.
