@@ -67,12 +67,9 @@ type Client struct {
 	app signin.Application // made once, by withDefaults
 }
 
-// knownScopes is what the provider itself gives a meaning to.
+// knownScopes is what the provider itself gives a meaning to. Each says
+// something about a person, so an application acting for itself has none.
 var knownScopes = []string{"openid", "profile", "email", "phone", "groups", "offline_access", "applications", "people", "mail", "dav"}
-
-// personScopes say something about a person: an application acting for itself
-// has none of them.
-var personScopes = []string{"openid", "profile", "email", "phone", "groups", "offline_access", "applications", "people", "mail", "dav"}
 
 // withDefaults fills what was left out. The receiver is not changed.
 func (c Client) withDefaults(assurance int) Client {

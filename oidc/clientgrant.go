@@ -20,7 +20,7 @@ func (g *clientGrant) HandleTokenEndpointRequest(_ context.Context, request fosi
 	if !c.may(GrantClientCredentials) || c.Public {
 		return refused(fosite.ErrUnauthorizedClient, "the application may not act for itself")
 	}
-	allowed := slices.DeleteFunc(slices.Clone(c.Scopes), func(s string) bool { return slices.Contains(personScopes, s) })
+	allowed := slices.DeleteFunc(slices.Clone(c.Scopes), func(s string) bool { return slices.Contains(knownScopes, s) })
 	i.client, i.scopes = c, allowed
 	if asked := words(request.GetRequestForm().Get("scope")); len(asked) > 0 {
 		if !within(asked, allowed) {

@@ -163,7 +163,9 @@ func (c *Clients) assemble(stored []Entry) *clientSet {
 func (c *Clients) snapshot(ctx context.Context) (*clientSet, error) {
 	set := c.current.Load()
 	age := c.now().Sub(set.loaded)
-	if age < clientsFresh {
+	// Never waited for inside a transaction: the request that reads may need the
+	// connection that this one holds. It was looked at before the transaction.
+	if age < clientsFresh || c.db.InTransaction(ctx) {
 		return set, nil
 	}
 	if age < clientsStale {

@@ -88,6 +88,34 @@ func TestTheSuccessfulAnswerNamesTheIssuerAndKeepsTheState(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotOfferedButHarmlessIsIgnored(t *testing.T) {
+	w := onOne(t)
+	code := w.code("tool", "display", "popup", "claims_locales", "fr", "ui_locales", "en fr", "foo", "bar", "claims", `{"userinfo":{"name":{"essential":true}}}`, "login_hint", "mdupont", "nonce", "-")
+	a := w.post("/oauth2/token", "", url.Values{"grant_type": {GrantCode}, "code": {code}, "redirect_uri": {back}, "code_verifier": {verifier}, "client_id": {"tool"}, "client_secret": {secret1}, "foo": {"bar"}})
+	w.must(a, 200)
+	if claims := w.idClaims("tool", a.text("id_token")); claims["nonce"] != nil {
+		t.Errorf("a nonce that nobody sent: %v", claims["nonce"])
+	}
+	if w.door.last.LoginHint != "mdupont" || w.door.last.UILocales != "en fr" {
+		t.Errorf("%+v", w.door.last)
+	}
+}
+
+func TestAPublicApplicationSignsInWithPKCEAlone(t *testing.T) {
+	w := onOne(t)
+	a := w.redeem("", w.code("spa", "scope", "openid offline_access"), "client_id", "spa")
+	w.must(a, 200)
+	b := w.post("/oauth2/token", "", url.Values{"grant_type": {GrantRefresh}, "refresh_token": {a.text("refresh_token")}, "client_id": {"spa"}})
+	w.must(b, 200)
+	w.must(w.post("/oauth2/revoke", "", url.Values{"token": {b.text("refresh_token")}, "client_id": {"spa"}}), 200)
+	w.must(w.userinfo(b.text("access_token")), 401)
+	r, _ := http.NewRequest(http.MethodOptions, w.http.URL+"/oauth2/token", nil)
+	r.Header.Set("Origin", "https://spa.example.test")
+	if p := w.send(r); p.status != 204 || p.header.Get("Access-Control-Allow-Origin") != "*" || p.header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("preflight: %d %v", p.status, p.header)
+	}
+}
+
 func TestTheRequestMayBePosted(t *testing.T) {
 	w := onOne(t)
 	a := w.post("/oauth2/authorize", "", request("tool"))
