@@ -2,8 +2,8 @@ package templates
 
 import "time"
 
-// Agenda is the overview: a week, or a list of days.
-type Agenda struct {
+// AgendaOverview is the overview: a week, or a list of days.
+type AgendaOverview struct {
 	Layout
 	View           string // "week" or "list"
 	Span           string // "23 – 29 novembre 2026"
@@ -23,7 +23,7 @@ type Agenda struct {
 	Writable       bool     // some calendar takes new events
 }
 
-func (Agenda) Template() string { return "agenda_overview.html" }
+func (AgendaOverview) Template() string { return "agenda_overview.html" }
 
 // AgendaCalendar is one calendar; Palette is a colour of agenda.css.
 type AgendaCalendar struct {

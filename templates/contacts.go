@@ -1,7 +1,7 @@
 package templates
 
-// Contacts is the search over books and directory.
-type Contacts struct {
+// ContactsList is the search over books and directory.
+type ContactsList struct {
 	Layout
 	Query           string
 	Cards           []ContactRow // of the person's books
@@ -17,7 +17,7 @@ type Contacts struct {
 	Writable        bool
 }
 
-func (Contacts) Template() string { return "contacts_list.html" }
+func (ContactsList) Template() string { return "contacts_list.html" }
 
 // ContactRow is one line of a list. Write leads to a new message, empty without
 // an address.

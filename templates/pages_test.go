@@ -3,6 +3,8 @@ package templates
 // pages lists every page once, so that its template is checked against it;
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
+	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
+	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
 	&OidcLoggedOut{}, &OidcLogout{},
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
 	&SigninAccount{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},

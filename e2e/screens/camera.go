@@ -215,7 +215,7 @@ func (c *camera) finding(name, where, text string) {
 // inspect says what the picture does not show.
 func (c *camera) inspect(name, where string) {
 	c.overflow(name, where)
-	if c.axe == "" {
+	if c.axe == "" || where == "390 dark" { // colours were seen at 1280, sizes in light
 		return
 	}
 	if _, err := chromedp.Run(c.ctx, chromedp.Evaluate[chromedp.Void]("if(!window.axe){"+c.axe+"\n}0")); err != nil {

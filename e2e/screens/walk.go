@@ -21,7 +21,7 @@ const (
 	newcomer = "plefebvre" // has no second factor yet
 )
 
-var person = map[string]string{"fr": "mdupont", "en": "jmartin"}
+var person = map[string]string{"fr": "mdupont", "en": "aadmin"}
 
 // step is one page: how to come there, and the picture's name.
 type step struct {
@@ -101,16 +101,21 @@ func (c *camera) inside() []step {
 		{"refused", func() error { return c.open(c.authorize("direction-tool")) }},
 		{"error-404", to("/nowhere")},
 		{"error-404-provider", func() error { return c.open(c.provider + "/nowhere") }},
-		{"signed-out", to("/signed-out")},
+		{"signed-out", func() error {
+			if err := c.open(c.portal + "/"); err != nil {
+				return err
+			}
+			return c.submit(`form[action="/logout"] button`)
+		}},
 	}
 }
 
 // links names the first link to an item of a list.
 func (c *camera) links(kind string) string {
 	return map[string]string{
-		"mail":  `main a[href*="/mail/"][href*="uid"], main .row-link, main a.row`,
-		"event": `main a[href*="/agenda/event"], main .row-link, main a.row`,
-		"card":  `main a[href*="/contacts/card"], main .row-link, main a.row`,
+		"mail":  `main a.mail-row-link`,
+		"event": `main a[href^="/agenda/event/"][href*="personal"], main a[href^="/agenda/event/"]`,
+		"card":  `main .row-link`,
 	}[kind]
 }
 

@@ -39,7 +39,7 @@ func (a *Agenda) overview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := &templates.Agenda{Layout: a.portal.Layout(ctx, "agenda", "agenda.title"), View: view, From: from, To: to.AddDate(0, 0, -1),
+	page := &templates.AgendaOverview{Layout: a.portal.Layout(ctx, "agenda", "agenda.title"), View: view, From: from, To: to.AddDate(0, 0, -1),
 		Day: day.Format(dayForm), Today: now.Format(dayForm), Previous: from.AddDate(0, 0, -step).Format(dayForm), Next: to.Format(dayForm),
 		Unreadable: g.unreadable, Failed: g.failed, Done: done(r), Here: r.URL.RequestURI(), Writable: slices.ContainsFunc(calendars, func(c calendar) bool { return !c.ReadOnly })}
 	page.Wide, page.CSS, page.JS = view == "week", []string{"agenda.css"}, []string{"agenda.js"}
@@ -55,7 +55,7 @@ func (a *Agenda) overview(w http.ResponseWriter, r *http.Request) error {
 	return web.Render(w, r, http.StatusOK, page)
 }
 
-func (a *Agenda) fillWeek(page *templates.Agenda, entries []entry, monday, now time.Time) {
+func (a *Agenda) fillWeek(page *templates.AgendaOverview, entries []entry, monday, now time.Time) {
 	var columns [][]piece
 	for i := range 7 {
 		columns = append(columns, arrange(pieces(entries, monday.AddDate(0, 0, i))))

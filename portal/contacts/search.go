@@ -25,7 +25,7 @@ func (c *Contacts) search(w http.ResponseWriter, r *http.Request) error {
 	if utf8.RuneCountInString(q) > 100 {
 		q = string([]rune(q)[:100])
 	}
-	page := &templates.Contacts{Layout: c.portal.Layout(ctx, "contacts", "contacts.title"), Query: q, Done: done(r)}
+	page := &templates.ContactsList{Layout: c.portal.Layout(ctx, "contacts", "contacts.title"), Query: q, Done: done(r)}
 	page.CSS, page.JS = []string{"contacts.css"}, []string{"contacts.js"}
 
 	type directory struct {
@@ -69,7 +69,7 @@ func (c *Contacts) search(w http.ResponseWriter, r *http.Request) error {
 	return web.Render(w, r, http.StatusOK, page)
 }
 
-func (c *Contacts) fill(page *templates.Contacts, entries []entry, q, number string) {
+func (c *Contacts) fill(page *templates.ContactsList, entries []entry, q, number string) {
 	asked := words(q)
 	var kept []entry
 	for _, e := range entries {

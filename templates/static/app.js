@@ -83,7 +83,9 @@ document.addEventListener("keydown", (event) => {
     }
   }
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
-    const search = document.querySelector("[data-search], input[type=search]");
+    // The page's own search comes before the bar's.
+    const fields = [...document.querySelectorAll("main [data-search], main [type=search], [data-search]")];
+    const search = fields.filter((field) => field.checkVisibility()).sort((a, b) => !!b.closest("main") - !!a.closest("main"))[0];
     if (!search) return;
     event.preventDefault();
     search.focus();
