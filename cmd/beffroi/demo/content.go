@@ -92,7 +92,7 @@ var services = map[string]struct{ name, reader string }{
 // colleague), "@dsi" (a service), "me", or a whole address ("X <x@y.test>").
 // Texts know {first}, {name}, {mail}, {school} (the reader's), {from} and
 // {from.first} (the sender's), {J+3} and {D+3} (a working day from today,
-// in French and in English).
+// in French and in English), {lastmonth}, {month} and {nextmonth} (in French).
 type letter struct {
 	key     string // makes the Message-ID; other letters answer to it
 	answers string // the key of the letter this one answers
@@ -295,6 +295,9 @@ func (w *writer) filler(sender correspondent) func(string) string {
 				return sender.name
 			case "from.first":
 				return sender.first()
+			case "lastmonth", "month", "nextmonth":
+				shift := map[string]int{"lastmonth": -1, "nextmonth": 1}[name]
+				return frenchMonths[(int(w.start.Month())-1+shift+12)%12+1]
 			}
 			if name[0] == '~' {
 				return w.who(name).name

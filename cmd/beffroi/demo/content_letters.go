@@ -21,7 +21,7 @@ La messagerie sera indisponible {J+3} de 20 h à 22 h pour une mise à jour.
 Les messages reçus pendant l’interruption arriveront ensuite : rien n’est perdu.
 
 La direction des systèmes d’information`},
-		{from: "@communication", ago: 0, at: "07:58", subject: "La lettre de l’académie – novembre", html: newsletterHTML, inline: []attachment{picture("logo.png", "logo@communication.academie.test", logoFile())},
+		{from: "@communication", ago: 0, at: "07:58", subject: "La lettre de l’académie – {month}", html: newsletterHTML, inline: []attachment{picture("logo.png", "logo@communication.academie.test", logoFile())},
 			headers: []string{"List-Unsubscribe: <https://www.academie.test/lettre/desabonnement?u=7f3a>", "List-Id: La lettre de l'academie <lettre.communication.academie.test>", "Precedence: bulk"},
 			text:    "La lettre de l’académie\n\nUne fresque pour les cent ans du collège\nInauguration {J+4} à 17 h.\n\nOrientation : les mini-stages ouvrent {J+6}.\nLecture : déjà 212 écoles.\n\nSe désabonner : https://www.academie.test/lettre/desabonnement?u=7f3a"},
 		{from: "@drh", ago: 2, at: "10:15", subject: "Mouvement 2027 : ouverture du serveur et note de service", flags: urgent, files: []attachment{
@@ -42,7 +42,7 @@ Merci de répondre à l’invitation jointe.
 L’équipe de l’École académique`},
 		{from: "@drh", ago: 4, at: "06:30", subject: "Votre bulletin de paye est disponible", flags: read, text: `Bonjour {name},
 
-Votre bulletin de paye de novembre est disponible dans votre espace numérique sécurisé.
+Votre bulletin de paye ({month}) est disponible dans votre espace numérique sécurisé.
 Il y reste conservé ; il n’est plus envoyé sur papier.
 
 Ceci est un message automatique.`, headers: []string{"Auto-Submitted: auto-generated"}},

@@ -15,7 +15,7 @@ func oddLetters() []letter {
 		{from: "@secretariat", ago: 6, at: "16:16", flags: read, subject: longSubject(), text: "Bonjour,\n\nTout est dans l’objet.\n\nLe secrétariat général"},
 		{from: "~9", ago: 2, at: "19:48", subject: "", text: "Voir ci-dessous, comme convenu au téléphone.\n\n{from}"},
 		// A machine that never learnt to write a date.
-		{from: "Copieur 2ᵉ étage <copieur-r2@academie.test>", ago: 5, at: "10:10", date: "Lun 0 Nov 26 25:61", flags: read, subject: "Numérisation depuis RICOH-R2", files: []attachment{pdf("scan0001.pdf", "Page numérisée", "Document de 1 page")}, text: "Ce message a été envoyé par le copieur du 2e étage.", headers: []string{"X-Mailer: MFP 1.0"}},
+		{from: "Copieur 2ᵉ étage <copieur-r2@academie.test>", ago: 5, at: "10:10", date: "Lun 0 Nov 26 25:61", flags: read, subject: "Numérisation depuis COPIEUR-R2", files: []attachment{pdf("scan0001.pdf", "Page numérisée", "Document de 1 page")}, text: "Ce message a été envoyé par le copieur du 2e étage.", headers: []string{"X-Mailer: MFP 1.0"}},
 		// ISO-8859-1, quoted-printable, format of another age.
 		{from: "Gestion des absences <absences@gestion.academie.test>", ago: 4, at: "07:00", latin1: true, flags: read, subject: "Relevé hebdomadaire : élèves absents à signaler", text: "Relevé hebdomadaire\n\nÉlèves à signaler : néant.\nDéjà traités : 3. Reçus à vérifier : 1.\nCoût des envois : 0,00 EUR\n\nCe message généré automatiquement n'appelle pas de réponse."},
 		// Spam, reported as it should be: attached.
