@@ -33,8 +33,13 @@ func sheet(t *testing.T, name string) string {
 // preference, dark by choice.
 func tokens(t *testing.T) (light, preferred, chosen map[string]string) {
 	t.Helper()
+	return tokensOf(t, "static/app.css")
+}
+
+func tokensOf(t *testing.T, name string) (light, preferred, chosen map[string]string) {
+	t.Helper()
 	lists := map[string]map[string]string{}
-	css := sheet(t, "static/app.css")
+	css := sheet(t, name)
 	for _, m := range rootBlock.FindAllStringSubmatch(css, -1) {
 		head, _, _ := strings.Cut(m[0], "{")
 		head = strings.TrimSpace(head)
@@ -94,6 +99,37 @@ func TestContrastHolds(t *testing.T) {
 	}
 }
 
+// A page may add hues of its own where they are content (the calendars): they
+// stand in :root like the tokens, in both themes, and are seen on every ground.
+func TestHuesOfAPageAreSeen(t *testing.T) {
+	light, _, dark := tokens(t)
+	names, err := fs.Glob(Static, "static/*.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if name == "static/app.css" {
+			continue
+		}
+		own, preferred, chosen := tokensOf(t, name)
+		if !maps.Equal(preferred, chosen) {
+			t.Errorf("%s: the two dark lists differ", name)
+		}
+		for _, theme := range []struct{ hues, grounds map[string]string }{{own, light}, {chosen, dark}} {
+			for hue, value := range theme.hues {
+				if !strings.HasPrefix(value, "#") {
+					continue
+				}
+				for _, ground := range []string{"--paper", "--raised", "--sunken"} {
+					if got := contrast(t, value, theme.grounds[ground]); got < 3 {
+						t.Errorf("%s: %s %s on %s is %.2f, needs 3", name, hue, value, ground, got)
+					}
+				}
+			}
+		}
+	}
+}
+
 // contrast is the ratio of WCAG 2.2 between two colours written #rrggbb.
 func contrast(t *testing.T, a, b string) float64 {
 	t.Helper()
@@ -137,7 +173,7 @@ func TestOnlyTokensNameColours(t *testing.T) {
 			t.Errorf("%s names the colour %q: use a token of app.css", name, found)
 		}
 		own := map[string]bool{}
-		for _, d := range declared.FindAllStringSubmatch(css, -1) {
+		for _, d := range declared.FindAllStringSubmatch(sheet(t, name), -1) {
 			own[d[1]] = true
 		}
 		for _, m := range variable.FindAllStringSubmatch(css, -1) {
