@@ -29,7 +29,7 @@ func (v *Visitor) SignIn(ctx context.Context, p *Page, who *Person, stop string)
 			form, changes["username"], changes["password"] = f, who.Login, who.Password
 			asked["password"]++
 		} else if f, err := p.Form("code"); err == nil {
-			code, err := who.code(p.TOTPSecret())
+			code, err := who.Code(p.TOTPSecret())
 			if err != nil {
 				return p, err
 			}
@@ -48,8 +48,8 @@ func (v *Visitor) SignIn(ctx context.Context, p *Page, who *Person, stop string)
 	}
 }
 
-// code is the next code of the person's telephone, which takes the secret that an enrolment page shows.
-func (who *Person) code(secret string) (string, error) {
+// Code is the next code of the person's telephone, which takes the secret that an enrolment page shows.
+func (who *Person) Code(secret string) (string, error) {
 	who.mu.Lock()
 	defer who.mu.Unlock()
 	if secret != "" {
