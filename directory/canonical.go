@@ -48,7 +48,7 @@ func fold(s string, bare bool) string {
 		case unicode.Is(unicode.White_Space, r), r == '\uFEFF':
 			space = b.Len() > 0
 			continue
-		case ignorable(r), bare && unicode.Is(unicode.Mn, r):
+		case ignorable(r), bare && unicode.Is(unicode.Mn, r) && r != '\u0345': // a mark whose capital is a letter
 			continue
 		}
 		if space {

@@ -36,6 +36,21 @@ func TestDifferentLoginsCountApart(t *testing.T) {
 	}
 }
 
+func TestCaseNeverTellsTwoLoginsApart(t *testing.T) {
+	for r := rune(0); r <= 0x1ffff; r++ { // every letter that has a case is below
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		s := string(r)
+		want := directory.CanonicalLogin(s)
+		for _, other := range []string{want, strings.ToUpper(s), strings.ToLower(s), strings.ToTitle(s)} {
+			if got := directory.CanonicalLogin(other); got != want {
+				t.Errorf("%U counts as %q, written %q as %q", r, want, other, got)
+			}
+		}
+	}
+}
+
 func FuzzCanonicalLogin(f *testing.F) {
 	for _, s := range []string{"mdupont", " MDUPONT", "he\u0301le\u0300ne", "straße", "ｍ", "\u200b", "\xff\xfe", strings.Repeat("é", 2000), "ΑΣ", "İ", "ﬃ", "ǅ", "a \u0301", "ﷺ"} {
 		f.Add(s)
@@ -49,7 +64,7 @@ func FuzzCanonicalLogin(f *testing.F) {
 			t.Errorf("%q: %q, then %q", s, once, twice)
 		}
 		if upper := directory.CanonicalLogin(strings.ToUpper(s)); len(s) < 64 && utf8.ValidString(s) && upper != once {
-			t.Errorf("%q: %q, in upper case %q", s, once, upper)
+			t.Errorf("%q: %q, in capitals %q", s, once, upper)
 		}
 	})
 }

@@ -473,6 +473,36 @@ func TestAWrongSettingIsSaidInPlainWords(t *testing.T) {
 	}
 }
 
+func TestCheckTriesTheReserveToo(t *testing.T) {
+	s, other := testpeer.Slapd(t), testpeer.Slapd(t)
+	c := academy(s)
+	c.URLs, c.CAFile = []string{s.URL, "ldap://127.0.0.1:1", other.TLSURL}, s.CAFile
+	findings := open(t, c).Check(t.Context())
+	if len(findings) != 3 || findings[0].Err != nil || findings[0].Took <= 0 {
+		t.Fatalf("%+v", findings)
+	}
+	for i, says := range map[int]string{1: "connection refused", 2: "certificate"} {
+		if err := findings[i].Err; err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v does not say %q", findings[i].Server, err, says)
+		}
+	}
+	for name, test := range map[string]struct {
+		change func(*directory.Config)
+		says   string
+	}{
+		"nobody matches": {func(c *directory.Config) { c.PeopleFilter = "(objectClass=supannPerson)" }, "matches (objectClass=supannPerson)"},
+		"no identifier":  {func(c *directory.Config) { c.Attributes.ID = "employeeNumber" }, "has no employeeNumber"},
+		"a wrong base":   {func(c *directory.Config) { c.PeopleBase = "ou=rien," + s.BaseDN }, "ou=rien"},
+		"a wrong secret": {func(c *directory.Config) { c.BindPassword = "faux" }, "is refused"},
+	} {
+		c := academy(s)
+		test.change(&c)
+		if err := open(t, c).Check(t.Context())[0].Err; err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v does not say %q", name, err, test.says)
+		}
+	}
+}
+
 func TestARefusedServiceAccountIsNotTriedAgainAndAgain(t *testing.T) {
 	s := testpeer.Slapd(t)
 	c := academy(s)
