@@ -309,10 +309,29 @@ func structurePart(bs imap.BodyStructure, path []int, depth int, budget *int) *p
 	return p
 }
 
+// lowerKeys makes parameters of a BODYSTRUCTURE like those of a header: keys in
+// lower case, and the encoded and cut ones of RFC 2231 put together, which
+// servers pass on as they are.
 func lowerKeys(m map[string]string) map[string]string {
 	out := make(map[string]string, len(m))
+	line := "a/b"
 	for k, v := range m {
-		out[strings.ToLower(k)] = v
+		k = strings.ToLower(k)
+		out[k] = v
+		if strings.Contains(k, "*") && len(m) < 100 {
+			if !strings.HasSuffix(k, "*") {
+				v = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"`
+			}
+			line += "; " + k + "=" + v
+		}
+	}
+	if line == "a/b" {
+		return out
+	}
+	if _, decoded, err := mime.ParseMediaType(line); err == nil {
+		for k, v := range decoded {
+			out[k] = v
+		}
 	}
 	return out
 }

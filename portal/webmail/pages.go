@@ -404,6 +404,9 @@ func (s *service) resume(ctx context.Context, sub, id string) <-chan error {
 			cancel()
 			if try == 0 {
 				done <- err
+				if err := s.sweepOutbox(context.WithoutCancel(ctx)); err != nil {
+					s.log.Warn("old rows of the outbox could not be removed", "error", err)
+				}
 			}
 			if err == nil || try >= 5 || s.life.Err() != nil {
 				return

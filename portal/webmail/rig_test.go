@@ -77,6 +77,13 @@ func (k *tokens) give(login string) string {
 	return k.current[login]
 }
 
+// rotate makes the next token another one; the present one stays good.
+func (k *tokens) rotate(login string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.current, login)
+}
+
 func (k *tokens) revoke(login string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

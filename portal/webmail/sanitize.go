@@ -359,6 +359,9 @@ func linkTarget(address, compose string) (target, host string) {
 				return "", ""
 			}
 		}
+		if !plainHost(ascii) {
+			return "", ""
+		}
 		port := u.Port()
 		u.Host = ascii
 		if strings.Contains(ascii, ":") {
@@ -382,6 +385,18 @@ func linkTarget(address, compose string) (target, host string) {
 		}, u.Opaque), ""
 	}
 	return "", ""
+}
+
+// plainHost: letters, digits and what names and IP addresses are made of. Go
+// accepts quotes in a host; nobody is reached there.
+func plainHost(host string) bool {
+	for i := range len(host) {
+		c := host[i]
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_' || c == ':') {
+			return false
+		}
+	}
+	return host != "" && host[0] != '-'
 }
 
 // afterLink shows the real host behind a link whose text names another one.
