@@ -59,6 +59,13 @@ func (c *cache) put(p Person, asked time.Time) {
 	c.people[p.ID] = remembered{p.clone(), asked}
 }
 
+// forget drops what is remembered of a person.
+func (c *cache) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.people, id)
+}
+
 // sweep drops what is too old, or everything when nothing is.
 func (c *cache) sweep() {
 	now := c.now()

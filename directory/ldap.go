@@ -98,6 +98,9 @@ func (l *LDAP) Authenticate(ctx context.Context, login, password string) (Person
 		if outcome.Result == Wrong {
 			l.learnCost(time.Since(began))
 		}
+		if found.person.Disabled {
+			l.cache.forget(found.person.ID)
+		}
 		return found.person, outcome, nil
 	}
 	if err := l.addGroups(ctx, found); err != nil {
