@@ -186,7 +186,7 @@ func New(d Dependencies) (*Provider, error) {
 	}
 	p := &Provider{
 		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys,
-		store: &store{db: d.DB, audit: d.Audit, now: d.Now, grace: cfg.RefreshGrace},
+		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace},
 	}
 	p.engine = p.newEngine()
 	if p.discovery, err = p.discoveryDocument(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"beffroi/internal/audit"
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
 )
@@ -70,7 +69,6 @@ func (t token) ends() db.Time {
 // store is the provider's SQL. Each token grant reads once and writes once.
 type store struct {
 	db    *db.DB
-	audit *audit.Log
 	now   func() time.Time
 	grace time.Duration
 }
