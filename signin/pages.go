@@ -44,7 +44,7 @@ func inLanguage(r *http.Request, locales string) *http.Request {
 		return r
 	}
 	preferred := strings.Join(strings.Fields(locales), ",")
-	return r.WithContext(web.RememberLanguage(r.Context(), &held{header: http.Header{}}, r, preferred))
+	return r.WithContext(web.PreferLanguage(r.Context(), r, preferred))
 }
 
 func (s *Service) about(r *http.Request, a attempt) templates.SigninAttempt {

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 )
 
@@ -51,7 +52,14 @@ func AllowFormAction(w http.ResponseWriter, r *http.Request, origins ...string) 
 	w.Header().Set("Content-Security-Policy", s.policy(plain))
 }
 
+// appScheme is the scheme of an application on a telephone, a domain name
+// reversed (RFC 8252 §7.1), as a source of the policy.
+var appScheme = regexp.MustCompile(`^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:$`)
+
 func isOrigin(s string) bool {
+	if appScheme.MatchString(s) {
+		return true
+	}
 	scheme, host, ok := strings.Cut(s, "://")
 	if !ok || host == "" || scheme == "" {
 		return false

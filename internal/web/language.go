@@ -33,12 +33,17 @@ func RememberLanguage(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if preferred == "" {
 		return ctx
 	}
-	l := i18n.Match(preferred)
-	setLanguage(w, r, directoryCookie, l)
-	if _, err := r.Cookie(chosenCookie); err == nil {
+	setLanguage(w, r, directoryCookie, i18n.Match(preferred))
+	return PreferLanguage(ctx, r, preferred)
+}
+
+// PreferLanguage speaks the preferred language in this answer only, unless the
+// visitor has chosen one by hand.
+func PreferLanguage(ctx context.Context, r *http.Request, preferred string) context.Context {
+	if _, err := r.Cookie(chosenCookie); err == nil || preferred == "" {
 		return ctx
 	}
-	return WithLang(ctx, l)
+	return WithLang(ctx, i18n.Match(preferred))
 }
 
 func setLanguage(w http.ResponseWriter, r *http.Request, name string, l i18n.Lang) {

@@ -190,11 +190,11 @@ func TestBodiesAreLimited(t *testing.T) {
 func TestFormActionTakesOriginsOnly(t *testing.T) {
 	f := newSite(t, "http://localhost:8080")
 	res := do(f.site.Browser(func(w http.ResponseWriter, r *http.Request) error {
-		web.AllowFormAction(w, r, "https://glpi.example.test", "http://127.0.0.1:*", "https://evil.test; script-src *", "javascript:alert(1)", "https://x.test/path", "'unsafe-inline'")
+		web.AllowFormAction(w, r, "https://glpi.example.test", "http://127.0.0.1:*", "fr.academie.appli:", "data:", "https://evil.test; script-src *", "javascript:alert(1)", "https://x.test/path", "'unsafe-inline'")
 		return ok(w, r)
 	}), httptest.NewRequest("GET", "/", nil))
 	csp := res.Header.Get("Content-Security-Policy")
-	if !strings.Contains(csp, "form-action 'self' https://glpi.example.test http://127.0.0.1:*;") {
+	if !strings.Contains(csp, "form-action 'self' https://glpi.example.test http://127.0.0.1:* fr.academie.appli:;") {
 		t.Errorf("policy %s", csp)
 	}
 }
