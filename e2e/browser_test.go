@@ -27,6 +27,7 @@ func (b *tab) signInByKeyboard(w *world, login string) {
 	if b.value("!!document.querySelector('a[href^=\"otpauth:\"]')") == "true" {
 		secret = b.value(`new URL(document.querySelector('a[href^="otpauth:"]').href).searchParams.get('secret')`)
 		b.accessible("the enrolment page")
+		b.do(chromedp.Focus(chromedp.CSS("input[name=code]"))) // the page begins with what to do first
 	} else {
 		b.accessible("the page of the second factor")
 	}
