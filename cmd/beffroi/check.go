@@ -82,8 +82,7 @@ func (c *Config) check(ctx context.Context) []finding {
 		note(one.name, says, err)
 	}
 	if c.Provider.Listen != "" {
-		says, err := checkDirectory(ctx, c.Directory)
-		note("directory", says, err)
+		findings = append(findings, checkDirectory(ctx, c.Directory)...)
 	}
 	if c.Portal.Listen != "" && c.Portal.Mail.IMAP != "" {
 		m := c.Portal.Mail
@@ -124,23 +123,24 @@ func checkDatabase(ctx context.Context, address string) (string, error) {
 	return says, nil
 }
 
-func checkDirectory(ctx context.Context, c directory.Config) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+// checkDirectory tries every server, those in reserve too.
+func checkDirectory(ctx context.Context, c directory.Config) []finding {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	d, err := directory.Open(c, time.Now)
 	if err != nil {
-		return "", err
+		return []finding{{"directory", "wrong", err.Error()}}
 	}
 	defer d.Close()
-	start := time.Now()
-	if err := d.Ping(ctx); err != nil {
-		return "", err
+	var all []finding
+	for _, one := range d.Check(ctx) {
+		if one.Err != nil {
+			all = append(all, finding{"directory", "wrong", one.Server + ": " + one.Err.Error()})
+			continue
+		}
+		all = append(all, finding{"directory", "ok", fmt.Sprintf("%s answers in %s, the service account can read people", one.Server, one.Took.Round(time.Millisecond))})
 	}
-	took := time.Since(start).Round(time.Millisecond)
-	if _, err := d.ByLogin(ctx, "beffroi-check-nobody"); err != nil && !errors.Is(err, directory.ErrUnknown) {
-		return "", fmt.Errorf("the service account cannot search: %w", err)
-	}
-	return fmt.Sprintf("answers in %s, the service account can search", took), nil
+	return all
 }
 
 // dialogue reads a server's greeting and abilities, and starts TLS when told.

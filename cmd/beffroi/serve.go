@@ -182,7 +182,9 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 		return err
 	}
 	h.audit = audit.New(h.db, h.now)
-	if h.directory, err = directory.Open(h.cfg.Directory, h.now); err != nil {
+	settings := h.cfg.Directory
+	settings.Log = h.log
+	if h.directory, err = directory.Open(settings, h.now); err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
 	h.closers = append(h.closers, h.directory.Close)
