@@ -48,7 +48,7 @@ var homes = map[string][]string{
 	"github.com/jackc/pgx":          {"internal/db", "internal/testpeer"},
 	"modernc.org/sqlite":            {"internal/db"},
 	"github.com/gorilla/sessions":   {"internal/session"},
-	"github.com/coreos/go-oidc":     {"portal"},
+	"github.com/coreos/go-oidc":     {"portal", "cmd/beffroi/demo"}, // relying parties both
 	"github.com/chromedp":           {"internal/testpeer", "e2e"},
 	"go.uber.org/goleak":            {},
 	"pgregory.net/rapid":            {},
@@ -61,7 +61,7 @@ var homes = map[string][]string{
 var directoryLibraries = []string{"github.com/go-ldap/ldap", "golang.org/x/text"}
 
 // testOnly are the folders that only tests may import.
-var testOnly = []string{"internal/testpeer", "internal/arch", "internal/db/dbtest", "directory/directorytest", "e2e"}
+var testOnly = []string{"internal/testpeer", "internal/arch", "internal/db/dbtest", "directory/directorytest", "portal/portaltest", "e2e"}
 
 // randomByDesign may use math/rand: sample data that must come out the same each time, benches, test helpers.
 var randomByDesign = []string{"cmd/beffroi/demo", "e2e", "internal/testpeer"}

@@ -84,7 +84,7 @@ type Row struct {
 // for all addresses of an action together, within one window.
 const (
 	capWindow  = 10 * time.Minute
-	capAddress = 20
+	capAddress = 100
 	capAction  = 2000
 )
 

@@ -63,12 +63,12 @@ func TestAnonymousRefusalsCannotFillTheDisk(t *testing.T) {
 	}
 	l.Refuse(from("192.0.2.2"), audit.Anonymous(), audit.Event{Action: "oidc.authorize"})
 	// One customer's IPv6 network is one address.
-	for i := range 100 {
+	for i := range 200 {
 		l.Refuse(from(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}).String()), audit.Anonymous(), audit.Event{Action: "oidc.authorize"})
 	}
 	rows, err := l.List(t.Context(), audit.Filter{Limit: 1000})
-	if err != nil || len(rows) != 20+1+20 {
-		t.Fatalf("%d rows (%v), want 41", len(rows), err)
+	if err != nil || len(rows) != 100+1+100 {
+		t.Fatalf("%d rows (%v), want 201", len(rows), err)
 	}
 	// Somebody known is never capped, and the count of what was left out is written.
 	for range 30 {
@@ -77,11 +77,11 @@ func TestAnonymousRefusalsCannotFillTheDisk(t *testing.T) {
 	at = at.Add(11 * time.Minute)
 	l.Refuse(from("192.0.2.1"), audit.Anonymous(), audit.Event{Action: "oidc.authorize"})
 	rows, err = l.List(t.Context(), audit.Filter{Limit: 1000})
-	if err != nil || len(rows) != 41+30+2 {
-		t.Fatalf("%d rows (%v), want 73", len(rows), err)
+	if err != nil || len(rows) != 201+30+2 {
+		t.Fatalf("%d rows (%v), want 233", len(rows), err)
 	}
 	capped, err := l.List(t.Context(), audit.Filter{Action: "oidc.authorize.capped"})
-	if err != nil || len(capped) != 1 || capped[0].Detail["count"] != "601" {
+	if err != nil || len(capped) != 1 || capped[0].Detail["count"] != "701" {
 		t.Errorf("count of the capped: %+v (%v)", capped, err)
 	}
 }
