@@ -125,6 +125,3 @@ if (form) {
   });
 }
 
-// The folders are folded on a phone, where they stand above the list.
-const fold = document.querySelector(".mail-folders-fold");
-if (fold && matchMedia("(max-width: 48rem)").matches) fold.open = false;
