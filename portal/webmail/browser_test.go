@@ -1,0 +1,62 @@
+package webmail
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"beffroi/internal/testpeer"
+)
+
+// TestAMessageFetchesAndRunsNothingInARealBrowser opens the whole corpus in
+// Chromium, with every address of it leading to a server that counts.
+func TestAMessageFetchesAndRunsNothingInARealBrowser(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	catcher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.URL.String())
+	}))
+	defer catcher.Close()
+	files, err := filepath.Glob("testdata/html/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t)
+	r.portal.anyone = "mdupont"
+	host := strings.TrimPrefix(catcher.URL, "http://")
+	var paths []string
+	for _, name := range files {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer("http://evil.test", catcher.URL, "https://evil.test", catcher.URL, "//evil.test", "//"+host, "alert(1)", "fetch('"+catcher.URL+"/script')").Replace(string(source))
+		o := "From: a@b.test\r\nSubject: " + filepath.Base(name) + "\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + strings.ReplaceAll(text, "\n", "\r\n")
+		paths = append(paths, r.put("mdupont", []byte(o)).path())
+	}
+	ctx := testpeer.Chromium(t)
+	for i, path := range paths {
+		if err := chromedp.Do(ctx, chromedp.Navigate(r.web.URL+path)); err != nil {
+			t.Fatal(err)
+		}
+		title, err := chromedp.Run(ctx, chromedp.Title())
+		if err != nil || !strings.HasPrefix(title, filepath.Base(files[i])) {
+			t.Fatalf("%s: the page is %q, %v", files[i], title, err)
+		}
+	}
+	time.Sleep(500 * time.Millisecond)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(asked) > 0 {
+		t.Fatalf("asked for %q", asked)
+	}
+}
