@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,7 @@ type browser struct {
 	ctx   context.Context
 	stop  []context.CancelFunc
 	axe   string
-	taken int
+	taken []string // file names, in the order of the walk
 }
 
 func startBrowser(ctx context.Context, o options) (*browser, error) {
@@ -51,6 +52,22 @@ func (b *browser) close() {
 	for i := len(b.stop) - 1; i >= 0; i-- {
 		b.stop[i]()
 	}
+}
+
+// writeIndex puts all pictures on one page, a row for each page and language.
+func (b *browser) writeIndex() error {
+	var page strings.Builder
+	page.WriteString("<!doctype html><meta charset=utf-8><title>Beffroi</title><style>body{margin:16px;background:#777;color:#fff;font:14px sans-serif}div{display:flex;gap:8px;margin-bottom:16px}img{height:420px}</style>\n")
+	for i, file := range b.taken {
+		if i%(2*len(sizes)) == 0 {
+			page.WriteString("<div>")
+		}
+		fmt.Fprintf(&page, `<a href="%[1]s"><img loading="lazy" src="%[1]s" alt="%[1]s" title="%[1]s"></a>`, html.EscapeString(file))
+		if i%(2*len(sizes)) == 2*len(sizes)-1 {
+			page.WriteString("</div>\n")
+		}
+	}
+	return os.WriteFile(filepath.Join(b.out, "index.html"), []byte(page.String()), 0o644)
 }
 
 // camera is one tab in one language.
@@ -168,11 +185,11 @@ func (c *camera) take(name string) error {
 			if err != nil {
 				return fmt.Errorf("%s: picture: %w", name, err)
 			}
-			file := filepath.Join(c.out, fmt.Sprintf("%s-%s-%s-%s.png", name, s.name, c.lang, theme))
-			if err := os.WriteFile(file, png, 0o644); err != nil {
+			file := fmt.Sprintf("%s-%s-%s-%s.png", name, s.name, c.lang, theme)
+			if err := os.WriteFile(filepath.Join(c.out, file), png, 0o644); err != nil {
 				return err
 			}
-			c.taken++
+			c.taken = append(c.taken, file)
 			c.inspect(name, s.name+" "+theme)
 		}
 	}

@@ -94,6 +94,9 @@ func run(ctx context.Context, o options) (findings int, err error) {
 		}
 		findings += c.findings
 	}
-	fmt.Printf("%d pictures in %s, %d findings\n", b.taken, o.out, findings)
+	if err := b.writeIndex(); err != nil {
+		return findings, err
+	}
+	fmt.Printf("%d pictures in %s (open index.html), %d findings\n", len(b.taken), o.out, findings)
 	return findings, nil
 }
