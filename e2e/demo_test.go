@@ -15,7 +15,7 @@ func TestTheDemo(t *testing.T) {
 	if !strings.Contains(w.Output(), "Beffroi-59!") || !strings.Contains(w.Output(), "plefebvre") {
 		t.Errorf("the demo does not tell its accounts:\n%s", w.Output())
 	}
-	providerJourneys(t, w)
+	providerJourneys(t, w, nil)
 	portalJourneys(t, w)
 	t.Run("the command prints the present code of a person", func(t *testing.T) { printsCodes(t, w) })
 	t.Run("a second start is quick and keeps what people have made", func(t *testing.T) { keepsState(t, w) })
@@ -60,7 +60,7 @@ func printsCodes(t *testing.T, w *world) {
 
 func keepsState(t *testing.T, w *world) {
 	ctx := journey(t)
-	before, claims := w.enter(t, ctx, visitor.New(), w.demoApp, "plefebvre")
+	before, claims := w.enter(t, ctx, w.browser(t, ctx, "plefebvre"), w.demoApp, "plefebvre")
 	took := w.Restart()
 	t.Logf("ready after %s", took)
 	if took > 8*time.Second { // 3 s alone on the machine; the tests share it with others

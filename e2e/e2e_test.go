@@ -34,13 +34,19 @@ type world struct {
 	demoApp, headApp *visitor.Application
 
 	mu       sync.Mutex
-	browsers map[string]*visitor.Visitor // see browser
+	browsers map[string]*shared // see browser
+}
+
+// shared is the browser of one person that several journeys use.
+type shared struct {
+	mu      sync.Mutex
+	visitor *visitor.Visitor
 }
 
 // newWorld knows the sample people; those named in enrolled have the demo's secret on their telephone, the others enrol.
 func newWorld(t *testing.T, b *rig.Beffroi, enrolled ...string) *world {
 	t.Helper()
-	w := &world{Beffroi: b, people: map[string]*visitor.Person{}, browsers: map[string]*visitor.Visitor{}}
+	w := &world{Beffroi: b, people: map[string]*visitor.Person{}, browsers: map[string]*shared{}}
 	for _, login := range []string{"mdupont", "jmartin", "ssmith", "plefebvre", "aadmin", "xpartenaire"} {
 		p := &visitor.Person{Login: login, Password: "Beffroi-59!"}
 		if slices.Contains(enrolled, login) {
@@ -77,6 +83,34 @@ func (w *world) enter(t *testing.T, ctx context.Context, v *visitor.Visitor, a *
 		t.Fatalf("%s at %s is not let in: %s", login, a.ID, page)
 	}
 	return tokens, claims
+}
+
+// browser is the one that a person keeps open all day, signed in at the provider and the portal. The journeys that do not test
+// signing in share it: a one-time code is good once, and the next one comes after half a minute.
+func (w *world) browser(t *testing.T, ctx context.Context, login string) *visitor.Visitor {
+	t.Helper()
+	w.mu.Lock()
+	b := w.browsers[login]
+	if b == nil {
+		b = &shared{}
+		w.browsers[login] = b
+	}
+	w.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.visitor == nil {
+		v := visitor.New()
+		w.portal(t, ctx, v, login, "/")
+		b.visitor = v
+	}
+	return b.visitor
+}
+
+// forget closes a person's shared browser: its session has been ended.
+func (w *world) forget(login string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.browsers, login)
 }
 
 // auditRow is a line of the audit trail as "beffroi audit list -json" prints it.

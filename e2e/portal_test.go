@@ -38,19 +38,6 @@ func inThePortal(t *testing.T, w *world) {
 	}
 }
 
-// browser is the one that a person keeps open all day: signed in to the portal, shared by the journeys that end no session.
-func (w *world) browser(t *testing.T, ctx context.Context, login string) *visitor.Visitor {
-	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.browsers[login] == nil {
-		v := visitor.New()
-		w.portal(t, ctx, v, login, "/")
-		w.browsers[login] = v
-	}
-	return w.browsers[login]
-}
-
 // portal opens an address of the portal with a browser, signing in when the provider asks.
 func (w *world) portal(t *testing.T, ctx context.Context, v *visitor.Visitor, login, path string) *visitor.Page {
 	t.Helper()
@@ -372,7 +359,7 @@ func language(t *testing.T, w *world) {
 func portalSignOut(t *testing.T, w *world) {
 	ctx := journey(t)
 	v := visitor.New()
-	page := w.portal(t, ctx, v, "plefebvre", "/")
+	page := w.portal(t, ctx, v, "xpartenaire", "/")
 	var form *visitor.Form
 	for _, f := range page.Forms() {
 		if f.Action == w.Portal+"/logout" {
@@ -396,8 +383,8 @@ func portalSignOut(t *testing.T, w *world) {
 
 func portalNoticesSignOut(t *testing.T, w *world) {
 	ctx := journey(t)
-	here, elsewhere := visitor.New(), visitor.New()
-	w.portal(t, ctx, here, "aadmin", "/")
+	here, elsewhere := w.browser(t, ctx, "aadmin"), visitor.New()
+	defer w.forget("aadmin")
 	w.enter(t, ctx, elsewhere, w.demoApp, "aadmin")
 	page, err := elsewhere.Open(ctx, w.Provider+"/account/signout", "")
 	if err != nil {

@@ -15,8 +15,14 @@ import (
 
 // providerJourneys are what applications and attackers do at the provider. They run side by side on one Beffroi, as they would
 // in life: people share it, and whoever waits for the next one-time code holds nobody up.
-func providerJourneys(t *testing.T, w *world) {
+func providerJourneys(t *testing.T, w *world, more map[string]func(*testing.T, *world)) {
 	t.Run("side by side", func(t *testing.T) {
+		for name, f := range more {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f(t, w)
+			})
+		}
 		for name, f := range map[string]func(*testing.T, *world){
 			"a person with two factors opens the tool":            opensTheTool,
 			"the first sign-in enrols, a refusal tells why":       enrolsAndIsRefused,
@@ -120,12 +126,12 @@ func enrolsAndIsRefused(t *testing.T, w *world) {
 	if who.Phone == nil {
 		t.Error("plefebvre has opened a tool that asks two factors with one")
 	}
-	w.enter(t, ctx, visitor.New(), w.headApp, "jmartin")
+	w.enter(t, ctx, w.browser(t, ctx, "jmartin"), w.headApp, "jmartin")
 }
 
 func singleSignOn(t *testing.T, w *world) {
 	ctx := journey(t)
-	v := visitor.New()
+	v := w.browser(t, ctx, "jmartin")
 	_, first := w.enter(t, ctx, v, w.headApp, "jmartin")
 	attempt, err := w.demoApp.Begin(ctx, everything, nil)
 	if err != nil {
@@ -173,8 +179,7 @@ func withoutPages(t *testing.T, w *world) {
 
 func freshness(t *testing.T, w *world) {
 	ctx := journey(t)
-	v := visitor.New()
-	w.enter(t, ctx, v, w.demoApp, "aadmin")
+	v := w.browser(t, ctx, "aadmin")
 	for _, extra := range []map[string]string{{"max_age": "0"}, {"prompt": "login"}} {
 		attempt, err := w.demoApp.Begin(ctx, everything, extra)
 		if err != nil {
@@ -190,19 +195,15 @@ func freshness(t *testing.T, w *world) {
 	}
 }
 
-// codeOf signs in and stops before the code is redeemed.
+// codeOf gives a fresh code for somebody who is signed in, not yet redeemed.
 func (w *world) codeOf(t *testing.T, ctx context.Context, login string) (string, *visitor.Attempt) {
 	t.Helper()
 	attempt, err := w.demoApp.Begin(ctx, everything, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := visitor.New()
-	page, err := v.Open(ctx, attempt.URL, w.demoApp.RedirectURI)
+	page, err := w.browser(t, ctx, login).Open(ctx, attempt.URL, w.demoApp.RedirectURI)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if page, err = v.SignIn(ctx, page, w.people[login], w.demoApp.RedirectURI); err != nil {
 		t.Fatal(err)
 	}
 	code, err := attempt.Code(page.Location())
@@ -328,8 +329,7 @@ func exactRedirect(t *testing.T, w *world) {
 		}
 	})
 	// any port of the loopback address is the same application (RFC 8252 §7.3)
-	other := *w.demoAppOn("http://127.0.0.1:61234/callback")
-	w.enter(t, ctx, visitor.New(), &other, "mdupont")
+	w.enter(t, ctx, w.browser(t, ctx, "mdupont"), w.demoAppOn("http://127.0.0.1:61234/callback"), "mdupont")
 }
 
 // demoAppOn is the demo tool listening elsewhere on the person's machine.
@@ -369,7 +369,7 @@ func foreignOrigin(t *testing.T, w *world) {
 
 func refreshReuse(t *testing.T, w *world) {
 	ctx := journey(t)
-	tokens, claims := w.enter(t, ctx, visitor.New(), w.demoApp, "aadmin")
+	tokens, claims := w.enter(t, ctx, w.browser(t, ctx, "aadmin"), w.demoApp, "aadmin")
 	if tokens.RefreshToken == "" {
 		t.Fatal("offline_access gives no refresh token")
 	}
@@ -414,7 +414,7 @@ func refreshReuse(t *testing.T, w *world) {
 
 func revocation(t *testing.T, w *world) {
 	ctx := journey(t)
-	tokens, _ := w.enter(t, ctx, visitor.New(), w.demoApp, "plefebvre")
+	tokens, _ := w.enter(t, ctx, w.browser(t, ctx, "plefebvre"), w.demoApp, "plefebvre")
 	if status, err := w.headApp.Revoke(ctx, tokens.RefreshToken); err != nil || status >= 500 {
 		t.Fatalf("%d %v", status, err)
 	}
@@ -442,7 +442,7 @@ func revocation(t *testing.T, w *world) {
 
 func foreignIntrospection(t *testing.T, w *world) {
 	ctx := journey(t)
-	tokens, _ := w.enter(t, ctx, visitor.New(), w.demoApp, "ssmith")
+	tokens, _ := w.enter(t, ctx, w.browser(t, ctx, "ssmith"), w.demoApp, "ssmith")
 	for _, token := range []string{tokens.AccessToken, tokens.RefreshToken, "nothing"} {
 		status, _, text, err := w.headApp.Introspect(ctx, token)
 		if err != nil || status != 200 || strings.TrimSpace(text) != `{"active":false}` {
@@ -530,7 +530,8 @@ func twoTabs(t *testing.T, w *world) {
 
 func signOutEverywhere(t *testing.T, w *world) {
 	ctx := journey(t)
-	v := visitor.New()
+	v := w.browser(t, ctx, "jmartin")
+	defer w.forget("jmartin")
 	tokens, _ := w.enter(t, ctx, v, w.demoApp, "jmartin")
 	page, err := v.Open(ctx, w.Provider+"/account", "")
 	if err != nil || page.Status != 200 {
@@ -623,7 +624,7 @@ func checkHeaders(t *testing.T, p *visitor.Page) {
 
 func oneIdentity(t *testing.T, w *world) {
 	ctx := journey(t)
-	_, plain := w.enter(t, ctx, visitor.New(), w.demoApp, "plefebvre")
+	_, plain := w.enter(t, ctx, w.browser(t, ctx, "plefebvre"), w.demoApp, "plefebvre")
 	loud := &visitor.Person{Login: " PLefebvre ", Password: w.people["plefebvre"].Password, Phone: w.people["plefebvre"].Phone}
 	_, claims, page, err := visitor.New().Enter(ctx, w.demoApp, loud, everything)
 	if err != nil || claims == nil {

@@ -43,10 +43,11 @@ func TestBesideRealServers(t *testing.T) {
 	if out, err := w.Command("check"); err != nil {
 		t.Errorf("beffroi check: %v\n%s", err, out)
 	}
-	providerJourneys(t, w)
+	providerJourneys(t, w, map[string]func(*testing.T, *world){
+		"a person who leaves a group is out within a minute": func(t *testing.T, w *world) { leaves(t, w, parts) },
+	})
 	portalJourneys(t, w)
 	t.Run("health and metrics stand on the admin address", func(t *testing.T) { health(t, w) })
-	t.Run("a person who leaves the directory is out within a minute", func(t *testing.T) { leaves(t, w, parts) })
 	t.Run("readiness tells when the directory is gone", func(t *testing.T) { notReady(t, w, parts) })
 }
 
@@ -66,8 +67,10 @@ func leaves(t *testing.T, w *world, parts *rig.Parts) {
 	ctx := journey(t)
 	parts.Slapd.Add("dn: uid=depart,ou=people,dc=academie,dc=test\nobjectClass: inetOrgPerson\nuid: depart\ncn: Denis Départ\nsn: Depart\nmail: depart@academie.test\nuserPassword: Beffroi-59!\n")
 	parts.Slapd.Modify("dn: cn=tous-personnels,ou=groups,dc=academie,dc=test\nchangetype: modify\nadd: member\nmember: uid=depart,ou=people,dc=academie,dc=test\n")
-	w.people["depart"] = &visitor.Person{Login: "depart", Password: "Beffroi-59!"}
-	tokens, _ := w.enter(t, ctx, visitor.New(), w.demoApp, "depart")
+	tokens, _, page, err := visitor.New().Enter(ctx, w.demoApp, &visitor.Person{Login: "depart", Password: "Beffroi-59!"}, everything)
+	if err != nil || tokens == nil {
+		t.Fatalf("%v %s", err, page)
+	}
 	parts.Slapd.Modify("dn: cn=tous-personnels,ou=groups,dc=academie,dc=test\nchangetype: modify\ndelete: member\nmember: uid=depart,ou=people,dc=academie,dc=test\n")
 	refresh := tokens.RefreshToken
 	testpeer.WaitFor(t, "refusal of a refresh after leaving the group", 65*time.Second, func() bool {
