@@ -41,7 +41,7 @@ type MailConfig struct {
 	ServerName    string        `yaml:"server_name"`     // expected in the certificate; empty: the host
 	Audience      string        `yaml:"audience"`        // default "imap"; the token serves IMAP and submission
 	Timeout       time.Duration `yaml:"timeout"`         // of one answer of a server; default 15s
-	MaxMessage    int64         `yaml:"max_message"`     // bytes of a message sent, attachments encoded; default 26214400
+	MaxMessage    int64         `yaml:"max_message"`     // bytes of a message sent, attachments encoded; default 29360128
 	Connections   int           `yaml:"max_connections"` // per person; default 4
 }
 
@@ -80,7 +80,7 @@ func (c Config) withDefaults() Config {
 		c.Mail.Timeout = 15 * time.Second
 	}
 	if c.Mail.MaxMessage <= 0 {
-		c.Mail.MaxMessage = 25 << 20
+		c.Mail.MaxMessage = 28 << 20 // 20 MB of files, encoded
 	}
 	if c.Mail.Connections <= 0 {
 		c.Mail.Connections = 4
