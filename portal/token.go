@@ -78,17 +78,18 @@ func (p *Portal) TokenFor(ctx context.Context, audience string) (token string, e
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if n, ok := v.narrow(audience, p.now()); ok {
+	n, ok := v.narrow(audience, p.now())
+	if ok {
 		return n.Token, n.Expires, nil
 	}
 	err = v.alone(ctx, func(ctx context.Context) error {
-		if _, ok := v.narrow(audience, p.now()); ok {
+		if n, ok = v.narrow(audience, p.now()); ok {
 			return nil // the request before this one has just fetched it
 		}
 		if err := p.freshen(ctx, v); err != nil {
 			return err
 		}
-		n, err := p.exchange(ctx, v.now().Access, audience)
+		n, err = p.exchange(ctx, v.now().Access, audience)
 		if refusal(err) != nil {
 			// The access token may have been revoked before its end: only the grant decides.
 			if err2 := p.confirm(ctx, v); err2 != nil {
@@ -105,10 +106,6 @@ func (p *Portal) TokenFor(ctx context.Context, audience string) (token string, e
 	})
 	if err != nil {
 		return "", time.Time{}, err
-	}
-	n, ok := v.narrow(audience, p.now())
-	if !ok {
-		return "", time.Time{}, fmt.Errorf("exchange for %s: %w: the token is too short-lived", audience, ErrUnavailable)
 	}
 	return n.Token, n.Expires, nil
 }

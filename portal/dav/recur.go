@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/teambition/rrule-go"
@@ -223,7 +224,17 @@ func (c *Calendar) rule(l *Line, first stamp, from, to, deadline time.Time, add 
 	if err != nil {
 		return err
 	}
+	name := l.Value + " " + first.time.String()
+	if slow.has(name) {
+		return ErrTooComplex
+	}
 	skipAhead(option, from)
+	begun, found := time.Now(), false
+	defer func() {
+		if !found && time.Since(begun) > slowSearch {
+			slow.add(name)
+		}
+	}()
 	rule, err := rrule.NewRRule(*option)
 	if err != nil {
 		return fmt.Errorf("%w: RRULE: %w", ErrUnreadable, err)
@@ -235,13 +246,42 @@ func (c *Calendar) rule(l *Line, first stamp, from, to, deadline time.Time, add 
 	for n := 0; ; n++ {
 		t, ok := next()
 		if !ok || !t.Before(to) {
+			found = found || ok
 			return nil
 		}
 		if n > maxSteps || n%512 == 511 && !deadline.IsZero() && time.Now().After(deadline) {
 			return ErrTooComplex
 		}
+		found = true
 		add(t)
 	}
+}
+
+// slowSearch is how long a rule may look for its first match. The library
+// cannot be stopped on its way to the year 9999, so that a rule which never
+// matches costs about a second: once, and is then refused unread.
+const slowSearch = 200 * time.Millisecond
+
+var slow slowRules
+
+type slowRules struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (s *slowRules) has(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.names[name]
+}
+
+func (s *slowRules) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.names == nil || len(s.names) > 10_000 {
+		s.names = map[string]bool{}
+	}
+	s.names[name] = true
 }
 
 func (c *Calendar) ruleOption(l *Line, first stamp) (*rrule.ROption, error) {
