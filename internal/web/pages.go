@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -70,11 +71,7 @@ func Render(w http.ResponseWriter, r *http.Request, status int, page templates.P
 	}
 	frame := page.Frame()
 	frame.Lang, frame.RequestID = string(l), RequestID(ctx)
-	if r.Method == http.MethodGet {
-		frame.Path = r.URL.RequestURI()
-	} else {
-		frame.Path = r.URL.Path
-	}
+	frame.Path = herePath(r)
 	if s, ok := ctx.Value(siteKey).(*Site); ok {
 		frame.Site = templates.SiteInfo{Name: s.cfg.Name, Kind: s.cfg.Kind, Provider: s.cfg.ProviderURL, Portal: s.cfg.PortalURL}
 		if frame.Person == nil && s.cfg.Person != nil {
@@ -94,6 +91,18 @@ func Render(w http.ResponseWriter, r *http.Request, status int, page templates.P
 	w.WriteHeader(status)
 	_, err = buffer.WriteTo(w)
 	return err
+}
+
+// herePath is where to come back to. After a form that is the page the form
+// stood on: its own address may take POST only, and the query says which flow.
+func herePath(r *http.Request) string {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return r.URL.RequestURI()
+	}
+	if page, err := url.Parse(r.Referer()); err == nil && page.Host == r.Host {
+		return page.RequestURI()
+	}
+	return r.URL.RequestURI()
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

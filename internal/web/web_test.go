@@ -315,3 +315,21 @@ func TestErrorPageSpeaksTheLanguageOfTheVisitor(t *testing.T) {
 		}
 	}
 }
+
+// A wrong password answers a POST: the other language must not lose the flow.
+func TestLanguageSwitchComesBackToThePageOfTheForm(t *testing.T) {
+	f := newSite(t, "http://localhost:8080")
+	h := f.site.Browser(func(http.ResponseWriter, *http.Request) error { return web.Fail(400, "web.error.language", nil) })
+	for _, c := range []struct{ method, target, referer, want string }{
+		{"GET", "/signin?flow=1", "http://localhost:8080/elsewhere", "/signin?flow=1"},
+		{"POST", "/mail/send", "http://localhost:8080/mail/compose?to=2", "/mail/compose?to=2"},
+		{"POST", "/signin?flow=1", "", "/signin?flow=1"},
+		{"POST", "/signin?flow=1", "http://evil.test/trap", "/signin?flow=1"},
+	} {
+		r := httptest.NewRequest(c.method, "http://localhost:8080"+c.target, nil)
+		r.Header.Set("Referer", c.referer)
+		if page := body(t, do(h, r)); !strings.Contains(page, `name="next" value="`+c.want+`"`) {
+			t.Errorf("%s %s from %q: the page does not lead back to %s", c.method, c.target, c.referer, c.want)
+		}
+	}
+}
