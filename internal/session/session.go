@@ -174,10 +174,14 @@ func (s *Store) Start(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		sess.SID = before.SID
 	}
 	replace := func(ctx context.Context) error {
-		if old != "" {
-			if _, err := s.db.Exec(ctx, "DELETE FROM session WHERE secret_hash = $1 AND site = $2", old, s.cfg.Site); err != nil {
-				return fmt.Errorf("rotate session: %w", err)
-			}
+		n, err := s.db.Exec(ctx, "DELETE FROM session WHERE secret_hash = $1 AND site = $2", old, s.cfg.Site)
+		if err != nil {
+			return fmt.Errorf("rotate session: %w", err)
+		}
+		if n == 0 {
+			// Another tab was faster and has the sid, or the session was
+			// ended meanwhile: this one is a session of its own.
+			sess.SID = secret.Random()[:22]
 		}
 		return s.insert(ctx, sess)
 	}

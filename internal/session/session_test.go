@@ -202,3 +202,26 @@ func TestParallelSignInsEachGetTheirOwn(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+func TestTwoTabsSigningInAgainAtOnceBothWork(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := store(d, &clock{time.Now()}, false)
+		before, old := start(t, s, httptest.NewRequest("GET", "/", nil), "p")
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				r := with(old)
+				r = r.WithContext(session.With(r.Context(), before))
+				w := httptest.NewRecorder()
+				if _, err := s.Start(context.Background(), w, r, "p", nil); err != nil {
+					t.Errorf("a tab met %v", err)
+					return
+				}
+				if got, err := s.Load(with(w.Result().Cookies()[0])); err != nil || got == nil {
+					t.Errorf("a tab's session is not there: %v, %v", got, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
