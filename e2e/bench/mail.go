@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"beffroi/e2e/rig"
+	"beffroi/e2e/visitor"
+	"beffroi/internal/testpeer"
+)
+
+// mailPage measures the first page of a mailbox of 10,000 messages in a real Dovecot, by one person who has looked at it before.
+func mailPage(t testing.TB) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	postgres := testpeer.StartPostgres(t, testpeer.PostgresOptions{Durable: true})
+	parts := &rig.Parts{Database: postgres.Database(), Slapd: testpeer.Slapd(t)}
+	parts.Dovecot = testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: parts.Introspection(t), CacheTokens: true})
+	parts.Dovecot.Fill("mdupont", 10_000)
+	beffroi := rig.Serve(t, parts)
+	v, who := visitor.New(), &visitor.Person{Login: "mdupont", Password: testpeer.Password}
+	page, err := v.Open(ctx, beffroi.Portal+"/mail/", "")
+	if err == nil {
+		page, err = v.SignIn(ctx, page, who, "")
+	}
+	if err != nil || page.Status != 200 {
+		fmt.Printf("mail: %v %s\n", err, page)
+		return 1
+	}
+	look := func(int, int) error {
+		page, err := v.Get(ctx, beffroi.Portal+"/mail/")
+		if err == nil && (page.Status != 200 || !page.Says("Message 9999")) {
+			err = fmt.Errorf("the first page is %s", page)
+		}
+		return err
+	}
+	processes := []process{{"beffroi", beffroi.PID}, {"dovecot", parts.Dovecot.PID}, {"postgresql", postgres.PID}}
+	warm := measure("", 0, nil, 1, 5, look)
+	r := measure("first page of 10,000 messages (under 150 ms)", 0, processes, 1, 50, look)
+	fmt.Println("\nThe webmail, one person:")
+	show([]result{r}, processes)
+	beffroi.Stop()
+	parts.Dovecot.Stop()
+	return warm.failures + r.failures
+}
