@@ -65,10 +65,9 @@ func (c *conn) close() {
 }
 
 var (
-	errHung      = errors.New("no answer in time")
-	errBusy      = errors.New("every connection is busy")
-	errGivenUp   = errors.New("failed for another request meanwhile")
-	errPoolEnded = errors.New("closed")
+	errHung    = errors.New("no answer in time")
+	errBusy    = errors.New("every connection is busy")
+	errGivenUp = errors.New("failed for another request meanwhile")
 )
 
 // answered says whether err is a server's answer to the question, good or bad,

@@ -48,7 +48,6 @@ type op struct {
 	sign      func(claims map[string]any) string
 	noExplain bool // discovery without introspection and RFC 9207
 	refuse    bool // refuses exchange
-	hint      url.Values
 }
 
 type grant struct {

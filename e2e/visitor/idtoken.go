@@ -147,7 +147,15 @@ func (a *Application) key(ctx context.Context, id string) (any, error) {
 		case k.Type == "RSA":
 			a.keys[k.ID] = &rsa.PublicKey{N: number(k.N), E: int(number(k.E).Int64())}
 		case k.Type == "EC" && k.Curve == "P-256":
-			a.keys[k.ID] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(k.X), Y: number(k.Y)}
+			point := make([]byte, 65) // uncompressed, SEC 1 §2.3.3
+			point[0] = 4
+			number(k.X).FillBytes(point[1:33])
+			number(k.Y).FillBytes(point[33:])
+			public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+			if err != nil {
+				return nil, fmt.Errorf("the key %q is not on its curve: %w", k.ID, err)
+			}
+			a.keys[k.ID] = public
 		}
 	}
 	if a.keys[id] == nil {

@@ -43,7 +43,6 @@ func (p *part) section() string {
 }
 
 func (p *part) multipart() bool { return strings.HasPrefix(p.mediaType, "multipart/") }
-func (p *part) text() bool      { return strings.HasPrefix(p.mediaType, "text/") }
 
 // find is the part of an IMAP section such as "1.2".
 func (p *part) find(section string) *part {

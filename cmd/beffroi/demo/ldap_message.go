@@ -136,5 +136,5 @@ func text(p *ber.Packet) string {
 	if p.TagType == ber.TypeConstructed {
 		return ""
 	}
-	return string(p.Data.Bytes())
+	return p.Data.String()
 }
