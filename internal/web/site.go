@@ -122,7 +122,12 @@ func (s *Site) wrap(h Handler, fail func(w http.ResponseWriter, r *http.Request,
 		var e *Error
 		if err := s.guard(h, a, r); err != nil {
 			e = asError(err)
-			if a.status == 0 {
+			if errors.Is(r.Context().Err(), context.Canceled) {
+				e = &Error{Status: statusLeft, Key: e.Key, Err: err} // whatever failed, failed because the visitor left
+			}
+			if a.status == 0 && e.Status == statusLeft {
+				a.status = statusLeft
+			} else if a.status == 0 {
 				// The handler's request (with session and language) is gone;
 				// the pages need the language again.
 				fail(a, r.WithContext(WithLang(r.Context(), s.language(r))), e)
@@ -213,9 +218,6 @@ func newRequestID() string {
 }
 
 func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, e *Error) {
-	if e.Status == 499 {
-		return
-	}
 	s.headers(w, r)
 	l := Lang(r.Context())
 	page := &templates.WebError{Status: e.Status, Heading: i18n.T(l, headingKey(e.Status)), Message: i18n.T(l, e.Key, e.Args...), Back: "/"}
@@ -238,9 +240,6 @@ func headingKey(status int) string {
 }
 
 func errorJSON(w http.ResponseWriter, _ *http.Request, e *Error) {
-	if e.Status == 499 {
-		return
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(e.Status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": strings.ToLower(strings.ReplaceAll(http.StatusText(e.Status), " ", "_")), "key": e.Key})

@@ -41,6 +41,9 @@ func Fail(status int, key string, cause error) error {
 	return &Error{Status: status, Key: key, Err: cause}
 }
 
+// statusLeft is the log's word for a visitor who did not wait for the answer.
+const statusLeft = 499
+
 // asError gives any error a status and a sentence.
 func asError(err error) *Error {
 	var e *Error
@@ -52,7 +55,7 @@ func asError(err error) *Error {
 		return &Error{Status: http.StatusRequestEntityTooLarge, Key: "web.error.too_large", Err: err}
 	}
 	if errors.Is(err, context.Canceled) {
-		return &Error{Status: 499, Key: "web.error.internal", Err: err} // the visitor left
+		return &Error{Status: statusLeft, Key: "web.error.internal", Err: err} // the visitor left
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Status: http.StatusGatewayTimeout, Key: "web.error.timeout", Err: err}

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -331,5 +332,18 @@ func TestLanguageSwitchComesBackToThePageOfTheForm(t *testing.T) {
 		if page := body(t, do(h, r)); !strings.Contains(page, `name="next" value="`+c.want+`"`) {
 			t.Errorf("%s %s from %q: the page does not lead back to %s", c.method, c.target, c.referer, c.want)
 		}
+	}
+}
+
+func TestVisitorWhoLeavesIsNoFailureOfOurs(t *testing.T) {
+	f := newSite(t, "http://localhost:8080")
+	ctx, cancel := context.WithCancel(t.Context())
+	h := f.site.Browser(func(http.ResponseWriter, *http.Request) error {
+		cancel()
+		return web.Fail(http.StatusBadGateway, "web.error.internal", errors.New("mail: context canceled"))
+	})
+	do(h, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+	if _, failed := f.site.Counts(); failed != 0 || strings.Contains(f.log.String(), "ERROR") || !strings.Contains(f.log.String(), "status=499") {
+		t.Errorf("%d failures, log %s", failed, f.log)
 	}
 }
