@@ -134,7 +134,7 @@ func roleOccasions(me Account, everyone *directoryOfNames) []occasion {
 	case "aadmin":
 		return []occasion{
 			{uid: "veille", summary: "Veille et alertes", day: -70, from: "08:30", to: "09:00", rule: "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", class: "CONFIDENTIAL", category: "Sécurité"},
-			{uid: "bascule", summary: "Renouvellement des certificats", place: "Salle serveurs", day: 3, from: "22:00", to: "01:00", category: "Sécurité", notes: "Ouvrir le ticket de changement avant 18 h. Retour arrière : anciens certificats dans le coffre."},
+			{uid: "bascule", summary: "Renouvellement des certificats", place: "Salle serveurs", day: 3, from: "18:30", to: "20:30", category: "Sécurité", notes: "Ouvrir le ticket de changement avant 18 h. Retour arrière : anciens certificats dans le coffre."},
 			{uid: "audit", summary: "Audit interne – restitution", place: "Salle Vauban", day: 1, from: "10:30", to: "12:00", guests: []guest{guestOf(me, "ACCEPTED"), guestOf(p("mdupont"), "ACCEPTED"), guestOf(p("jmartin"), "NEEDS-ACTION")}},
 			{uid: "exercice-crise", summary: "Exercice de crise cyber", place: "Salle de crise", day: 10, from: "09:00", to: "17:00", category: "Sécurité"},
 		}
