@@ -19,8 +19,12 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// bin/ is where make builds; the same flags, so that what make built is not built again
-	path := filepath.Join(root, "bin", "beffroi")
+	// a copy of its own: whoever runs make meanwhile does not take it away; the flags are make's, so that Go's cache has it
+	dir, err := testpeer.ProcessDir("binary")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "beffroi")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/beffroi")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -29,7 +33,7 @@ var built = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// Binary builds bin/beffroi, once, and gives its path.
+// Binary builds the binary, once for each test binary, and gives its path.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := built()

@@ -53,6 +53,9 @@ func (s *Server) Output() string {
 	return string(text)
 }
 
+// ProcessDir makes a folder that lasts as long as this program: for what all its tests share.
+func ProcessDir(name string) (string, error) { return stateDir(name) }
+
 // Dir makes a folder that every user may pass through, for one test.
 func Dir(t testing.TB) string { t.Helper(); return testDir(t, "files") }
 
