@@ -24,7 +24,8 @@ func (p *Provider) authenticate(ctx context.Context, r *http.Request, form url.V
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
 		return nil, refused(fosite.ErrInvalidClient, "client assertions are not offered")
 	}
-	id, given, sent := form.Get("client_id"), form.Get("client_secret"), form.Has("client_secret")
+	id, given := form.Get("client_id"), form.Get("client_secret")
+	sent := given != "" // a parameter without a value counts as left out (RFC 6749 §3.2); Dovecot sends two such
 	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
 		user, password, ok := r.BasicAuth()
 		if !ok || len(headers) > 1 {

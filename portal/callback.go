@@ -162,6 +162,7 @@ func (p *Portal) start(w http.ResponseWriter, r *http.Request, f *found, person 
 	if err != nil {
 		return err
 	}
+	web.RememberLanguage(r.Context(), w, r, person.Language)
 	// Each sign-in has a name of its own: two tabs that finish together would
 	// otherwise claim the same one.
 	unnamed := r.WithContext(session.With(r.Context(), nil))
