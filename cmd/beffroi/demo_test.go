@@ -128,6 +128,12 @@ func TestDemoKeepsItsStateAndAnswersCommandsRunningOrNot(t *testing.T) {
 	if code, out := invoke("person", "reset-factor", "mdupont", "-reason", "lost", "-dir", dir); code != 0 || !strings.Contains(out, "1 second factor") {
 		t.Errorf("reset: %d, %s", code, out)
 	}
+	if code, out := invoke("person", "reset-factor", "jmartin", "-dir", dir); code != 0 {
+		t.Errorf("reset without a reason: %d, %s", code, out)
+	}
+	if code, out := invoke("person", "unlock", "jmartin", "-dir", dir, "-json"); code != 0 || !strings.Contains(out, `"unlocked": true`) {
+		t.Errorf("unlock: %d, %s", code, out)
+	}
 	if code := d.stop(); code != 0 {
 		t.Errorf("stopped with %d", code)
 	}

@@ -20,7 +20,7 @@ func runPerson(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("person "+args[0], flag.ContinueOnError)
 	flags.SetOutput(out)
 	w := configFlags(flags)
-	reason := flags.String("reason", "", "why, for the audit trail")
+	reason := flags.String("reason", "asked at the command line", "why, for the audit trail")
 	login, rest := leadingWord(args[1:])
 	if err := flags.Parse(rest); err != nil {
 		return usageError(err)
