@@ -11,7 +11,8 @@
 // writes to the directory.
 //
 // What it does not promise: that a Person is fresher than Config.Remember (60 s
-// at most), except from Authenticate, which always asks.
+// at most), except from Authenticate, which asks each time (what ByLogin asked
+// within the same second counts, once).
 //
 // Two implementations pass the same suite (directorytest): LDAP, for slapd,
 // 389 Directory Server and Active Directory; and LDIF, a directory in a file for

@@ -21,6 +21,7 @@ type LDAP struct {
 	servers []*server
 	groups  *groupNames
 	cache   *cache
+	moments moments
 
 	wrongCost atomic.Int64 // what refusing a known person's password takes lately, ns
 
@@ -80,8 +81,13 @@ func (l *LDAP) Authenticate(ctx context.Context, login, password string) (Person
 	if !ok {
 		return Person{}, Outcome{Result: Unknown}, nil
 	}
-	asked := l.now()
-	found, err := l.byLogin(ctx, typed)
+	var err error
+	found, asked := l.moments.take(typed, l.now())
+	complete := found != nil // groups as well
+	if !complete {
+		asked = l.now()
+		found, err = l.byLogin(ctx, typed)
+	}
 	if errors.Is(err, ErrUnknown) {
 		return l.pretend(ctx, password)
 	}
@@ -103,8 +109,10 @@ func (l *LDAP) Authenticate(ctx context.Context, login, password string) (Person
 		}
 		return found.person, outcome, nil
 	}
-	if err := l.addGroups(ctx, found); err != nil {
-		return Person{}, Outcome{}, err
+	if !complete {
+		if err := l.addGroups(ctx, found); err != nil {
+			return Person{}, Outcome{}, err
+		}
 	}
 	l.cache.put(found.person, asked)
 	return found.person.clone(), outcome, nil
@@ -140,6 +148,7 @@ func (l *LDAP) ByLogin(ctx context.Context, login string) (Person, error) {
 	if err := l.addGroups(ctx, found); err != nil {
 		return Person{}, err
 	}
+	l.moments.put(typed, found, asked)
 	l.cache.put(found.person, asked)
 	return found.person.clone(), nil
 }
