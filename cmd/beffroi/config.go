@@ -69,7 +69,7 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c, mistakes := parseConfig(text)
-	mistakes = append(mistakes, c.validate()...)
+	mistakes = append(mistakes, c.validate(len(mistakes) > 0)...)
 	if len(mistakes) > 0 {
 		return nil, &ConfigError{Path: path, Mistakes: mistakes}
 	}
@@ -116,7 +116,10 @@ func (c *Config) mistake(key, format string, args ...any) Mistake {
 	return Mistake{Line: c.lines.of(key), Key: key, Problem: fmt.Sprintf(format, args...)}
 }
 
-func (c *Config) validate() []Mistake {
+// validate checks what was read. A section without listen is not run and may be
+// half filled; but when keys could not be read, its listen may be among them,
+// so that all that stands there is checked.
+func (c *Config) validate(misread bool) []Mistake {
 	var all []Mistake
 	wrong := func(key, format string, args ...any) { all = append(all, c.mistake(key, format, args...)) }
 
@@ -142,10 +145,11 @@ func (c *Config) validate() []Mistake {
 			wrong("database", "%v", err)
 		}
 	}
-	if c.Provider.Listen != "" {
+	runs := func(listen, section string) bool { return listen != "" || misread && c.lines[section] > 0 }
+	if runs(c.Provider.Listen, "provider") {
 		all = append(all, c.validateProvider()...)
 	}
-	if c.Portal.Listen != "" {
+	if runs(c.Portal.Listen, "portal") {
 		all = append(all, c.validatePortal()...)
 	}
 	return all

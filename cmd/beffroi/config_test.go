@@ -163,6 +163,16 @@ func TestEveryMistakeIsReportedAtOnceWithKeyAndLine(t *testing.T) {
 	}
 }
 
+func TestMisspeltListenHidesNothing(t *testing.T) {
+	text := withFiles(t, string(exampleText(t)))
+	text = strings.Replace(text, "  listen: 127.0.0.1:8081", "  lisen: 127.0.0.1:8081", 1)
+	text = strings.Replace(text, "imap_tls: tls", "imap_tls: maybe", 1)
+	_, err := load(t, text)
+	if err == nil || !strings.Contains(err.Error(), "lisen") || !strings.Contains(err.Error(), "portal.mail.imap_tls") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestWithoutSealingKeyNothingStarts(t *testing.T) {
 	text := withFiles(t, string(exampleText(t)))
 	text = strings.Replace(text, "/seal.key", "/no.key", 1)
