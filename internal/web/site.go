@@ -92,6 +92,7 @@ func (s *Site) API(h Handler) http.Handler {
 	return s.wrap(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "same-origin")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		return h(w, r)
 	}, errorJSON)
