@@ -258,7 +258,6 @@ provider:
       groups: [tous-personnels]
       home: {{.Tool}}
       icon: apps
-      category: Outils
     - id: direction-tool
       name: {fr: Outil de direction, en: Heads of school tool}
       description: {fr: "Réservé aux chefs d’établissement", en: "For heads of school only"}
@@ -268,7 +267,6 @@ provider:
       groups: [chefs-etablissement]
       home: {{.Direction}}
       icon: school
-      category: Direction
 
 directory:
   urls: ["{{.LDAP}}"]
