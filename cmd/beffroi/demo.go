@@ -115,6 +115,7 @@ func seed(ctx context.Context, h *house, dir string) (again bool, err error) {
 
 func announce(out io.Writer, d *demo.Demo, o demo.Options, again bool) {
 	fmt.Fprintf(out, "\nBeffroi, with a sample academy\n\n  portal    %s\n  provider  %s\n  metrics   http://%s/metrics\n  state     %s\n\n", d.Portal, d.Issuer, o.Admin, o.Dir)
+	fmt.Fprintf(out, "  directory %s\n  mail      imap://%s  smtp://%s (submission)\n  agendas   %s (contacts too)\n\n", d.LDAP, d.IMAP, d.SMTP, d.DAV)
 	if again {
 		fmt.Fprintf(out, "Kept from before: second factors, sessions, keys, preferences. The sample mail,\ncalendars and contacts start afresh each time; -fresh forgets the rest too.\n\n")
 	} else {

@@ -46,6 +46,10 @@ type Demo struct {
 	Config string // the configuration file written for Beffroi
 	Issuer string
 	Portal string
+	LDAP   string // addresses of the sample servers
+	IMAP   string
+	SMTP   string
+	DAV    string
 	Sample *Sample
 
 	closers []func()
@@ -106,6 +110,7 @@ func Start(o Options) (d *Demo, err error) {
 		return nil, err
 	}
 	d.closers = append(d.closers, direction.Close)
+	d.LDAP, d.IMAP, d.SMTP, d.DAV = "ldap://"+ldap.Addr, mail.IMAPAddr, mail.SubmissionAddr, dav.URL
 	ldapPassword := filepath.Join(o.Dir, "secrets", "ldap")
 	if err := os.WriteFile(ldapPassword, []byte(ldap.BindPassword+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
