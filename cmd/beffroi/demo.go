@@ -88,6 +88,7 @@ func serveDemo(ctx context.Context, out io.Writer, o demo.Options, fresh bool) e
 	if err := h.listen(); err != nil {
 		return err
 	}
+	o.Admin = h.listensAt("admin")
 	announce(out, d, o, again)
 	h.work(ctx)
 	fmt.Fprintln(out, "stopping…")

@@ -313,6 +313,16 @@ func (h *house) listen() error {
 	return nil
 }
 
+// listensAt is the address of a door, with the port that was chosen.
+func (h *house) listensAt(name string) string {
+	for i, s := range h.servers {
+		if h.doors[i].name == name {
+			return s.Addr()
+		}
+	}
+	return ""
+}
+
 // sweepEvery is how often what has expired is removed.
 const sweepEvery = time.Minute
 
