@@ -68,20 +68,20 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := &templates.SigninAccount{
 		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: person.Groups,
-		Since: data.AuthTime.Local(), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
+		Since: s.local(data.AuthTime), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
 		Contact: s.contact(),
 	}
 	for _, f := range factors {
-		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: f.Created.Local(), Used: local(f.Used)})
+		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: s.local(f.Created), Used: s.local(f.Used)})
 	}
 	page.Title, page.CSS = text(r, "signin.account.title"), signinCSS
 	return web.Render(w, r, http.StatusOK, page)
 }
 
-// local is t on the server's clock; never stays never.
-func local(t time.Time) time.Time {
+// local is t as the academy's clocks show it; never stays never.
+func (s *Service) local(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return t.Local()
+	return t.In(s.zone)
 }

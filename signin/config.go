@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	_ "time/tzdata" // machines without a zone database still know Europe/Paris
 )
 
 // Validate reports every value that makes no sense, by its key.
@@ -27,6 +28,9 @@ func (c Config) Validate() []error {
 	number("factor_limit", c.FactorLimit, 1, 100)
 	number("address_limit", c.AddressLimit, 10, 1_000_000)
 	number("max_flows", c.MaxFlows, 100, 10_000_000)
+	if _, err := time.LoadLocation(c.TimeZone); err != nil {
+		errs = append(errs, fmt.Errorf("signin.time_zone: %q is not the name of a time zone", c.TimeZone))
+	}
 	if strings.ContainsAny(c.HelpdeskContact, "\r\n") || strings.HasPrefix(c.HelpdeskContact, "http://") {
 		errs = append(errs, fmt.Errorf("signin.helpdesk_contact: must be a telephone number, a mail address or an https address"))
 	}
@@ -41,6 +45,7 @@ func (c Config) withDefaults() Config {
 	or(&c.GuessWindow, 10*time.Minute)
 	or(&c.DelayMax, 3*time.Second)
 	or(&c.MaxFlows, 100_000)
+	or(&c.TimeZone, "Europe/Paris")
 	return c
 }
 

@@ -30,6 +30,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -107,6 +108,7 @@ type Config struct {
 	// HelpdeskContact is whom to call: a telephone number, a mail address or an
 	// https address. Empty: "your academy's IT support".
 	HelpdeskContact string `yaml:"helpdesk_contact"`
+	TimeZone        string `yaml:"time_zone"` // of the times that pages show: Europe/Paris
 
 	// GroupNames says groups in words, by language, where a refusal names them:
 	// "chefs-etablissement": {"fr": "chefs d’établissement", "en": "heads of school"}.
@@ -136,6 +138,7 @@ type Service struct {
 	cfg       Config
 	log       *slog.Logger
 	now       func() time.Time
+	zone      *time.Location
 	gate      *Gate
 	guard     *guard
 	finishers map[string]Finisher
@@ -155,8 +158,13 @@ func New(d Dependencies) (*Service, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
+	zone, err := time.LoadLocation(cfg.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("signin.time_zone: %w", err)
+	}
 	s := &Service{
-		db: d.DB, audit: d.Audit, directory: d.Directory, mfa: d.MFA, sessions: d.Sessions,
+		zone: zone,
+		db:   d.DB, audit: d.Audit, directory: d.Directory, mfa: d.MFA, sessions: d.Sessions,
 		cfg: cfg, log: d.Log, now: d.Now, finishers: map[string]Finisher{},
 	}
 	s.gate = &Gate{db: d.DB, directory: d.Directory, sessions: d.Sessions}
