@@ -67,7 +67,7 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := &templates.SigninAccount{
-		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: person.Groups,
+		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: s.groupNames(r, person.Groups),
 		Since: s.local(data.AuthTime), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
 		Contact: s.contact(),
 	}

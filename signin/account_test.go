@@ -24,7 +24,7 @@ func TestAccountSaysWhoIAm(t *testing.T) {
 		if page.status != http.StatusOK || page.path != "/account" {
 			t.Fatalf("%d at %s", page.status, page.path)
 		}
-		for _, part := range []string{"Marie Dupont", "marie.dupont@academie.test", "tous-personnels", "seul navigateur", `href="mailto:assistance@academie.test"`, `action="/logout"`, "Application d’authentification"} {
+		for _, part := range []string{"Marie Dupont", "marie.dupont@academie.test", "tous personnels", "seul navigateur", `href="mailto:assistance@academie.test"`, `action="/logout"`, "Application d’authentification"} {
 			if !strings.Contains(page.body, part) {
 				t.Errorf("the page lacks %q", part)
 			}
