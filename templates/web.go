@@ -7,6 +7,7 @@ type WebError struct {
 	Status  int
 	Heading string
 	Message string
+	Next    string // what to do now, when the status alone does not tell
 	Back    string // where "go on" leads; empty hides the button
 }
 

@@ -98,6 +98,13 @@ func (c *camera) inside() []step {
 		{"contacts-card", from("/contacts/?q=mar", c.links("card"))},
 		{"contacts-new", to("/contacts/new")},
 		{"account", func() error { return c.open(c.provider + "/account") }},
+		{"account-signout", func() error { return c.open(c.provider + "/account/signout") }},
+		{"signin-expired", func() error { return c.open(c.provider + "/signin?flow=gone") }},
+		{"signin-lost", func() error { return c.open(c.provider + "/signin/lost") }},
+		{"redirect-refused", func() error {
+			return c.open(c.provider + "/oauth2/authorize?client_id=demo-tool&response_type=code&redirect_uri=https%3A%2F%2Felsewhere.test%2F")
+		}},
+		{"logout-question", func() error { return c.open(c.provider + "/oauth2/logout?client_id=demo-tool") }},
 		{"refused", func() error { return c.open(c.authorize("direction-tool")) }},
 		{"error-404", to("/nowhere")},
 		{"error-404-provider", func() error { return c.open(c.provider + "/nowhere") }},

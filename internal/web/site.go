@@ -222,6 +222,13 @@ func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, e *Error) {
 	s.headers(w, r)
 	l := Lang(r.Context())
 	page := &templates.WebError{Status: e.Status, Heading: i18n.T(l, headingKey(e.Status)), Message: i18n.T(l, e.Key, e.Args...), Back: "/"}
+	// A failure may have a heading and a next step of its own beside its sentence.
+	if heading := i18n.T(l, e.Key+".heading"); heading != e.Key+".heading" {
+		page.Heading = heading
+	}
+	if next := i18n.T(l, e.Key+".next"); next != e.Key+".next" {
+		page.Next = next
+	}
 	page.Title, page.Bare = page.Heading, true
 	if err := Render(w, r, e.Status, page); err != nil {
 		s.cfg.Log.Error("error page", "error", err, "request", RequestID(r.Context()))
