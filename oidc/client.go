@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,13 +21,43 @@ const (
 	GrantRefresh           = "refresh_token"
 	GrantClientCredentials = "client_credentials"
 	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693
+	GrantDevice            = "urn:ietf:params:oauth:grant-type:device_code"    // RFC 8628
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523 §2.1
 )
 
-// Signing algorithms of ID tokens.
+// Signing algorithms (RFC 7518 §3.1, RFC 8037 §3.1).
 const (
 	RS256 = "RS256"
+	PS256 = "PS256"
 	ES256 = "ES256"
+	EdDSA = "EdDSA" // Ed25519; Dovecot does not read it
 )
+
+// How a client authenticates (OpenID Connect Core §9). Empty means either of
+// the two secret ways.
+const (
+	AuthBasic = "client_secret_basic"
+	AuthPost  = "client_secret_post"
+	AuthKey   = "private_key_jwt"
+	AuthNone  = "none" // a public client
+)
+
+// Formats of access tokens.
+const (
+	FormatOpaque = "opaque"
+	FormatJWT    = "at+jwt" // RFC 9068
+	FormatOldJWT = "jwt"    // the same with typ JWT, for Dovecot and other readers of before RFC 9068
+)
+
+// When a person is asked before an application learns something about them.
+const (
+	ConsentNever  = "never" // the academy has consented for its applications
+	ConsentOnce   = "once"
+	ConsentAlways = "always"
+)
+
+// ProfileProConnect turns on all that the contract of ProConnect asks.
+const ProfileProConnect = "proconnect"
 
 // Client is a registered application. The zero value of every field but ID,
 // Name and the redirect URIs is a sound default.
@@ -38,10 +69,20 @@ type Client struct {
 	Icon        string            `yaml:"icon" json:"icon,omitempty"`
 	Category    string            `yaml:"category" json:"category,omitempty"`
 
+	Logo    string `yaml:"logo" json:"logo_uri,omitempty"`     // address of its picture, on a host of its own addresses
+	Contact string `yaml:"contact" json:"contact,omitempty"`   // whom to ask about it: mail address, telephone or https address
+	Policy  string `yaml:"policy" json:"policy_uri,omitempty"` // address of what it does with what it learns
+	Terms   string `yaml:"terms" json:"tos_uri,omitempty"`     // address of its terms of service
+
 	// Groups lists who may open it: members of any of them; empty, everyone.
 	Groups []string `yaml:"groups" json:"groups,omitempty"`
-	// Assurance is how many factors it asks: 1 or 2; 0, the provider's default.
+	// Assurance is what it asks: 1 a password, 2 a second factor, 3 one that
+	// resists phishing; 0, the provider's default.
 	Assurance int `yaml:"assurance" json:"assurance,omitempty"`
+	// Consent is when a person is asked: ConsentNever (default), ConsentOnce or ConsentAlways.
+	Consent string `yaml:"consent" json:"consent,omitempty"`
+	// Profile is a contract that the application must be served by: "" or ProfileProConnect.
+	Profile string `yaml:"profile" json:"profile,omitempty"`
 
 	// Public applications (in a browser, on a telephone) can keep no secret.
 	Public bool `yaml:"public" json:"public,omitempty"`
@@ -49,22 +90,71 @@ type Client struct {
 	SecretFile string `yaml:"secret_file" json:"-"`
 	// SecretHashes are the secrets that open, as secret.Hash makes them.
 	SecretHashes []string `yaml:"secret_sha256" json:"-"`
+	// AuthMethod is the one way it authenticates; "" accepts a secret either way.
+	AuthMethod string `yaml:"auth_method" json:"token_endpoint_auth_method,omitempty"`
+	// Its public keys, for AuthKey and signed requests: a JWK Set (RFC 7517 §5)
+	// in a file, written out (in the database), or at an address.
+	JWKSFile string          `yaml:"jwks_file" json:"-"`
+	JWKS     json.RawMessage `yaml:"-" json:"jwks,omitempty"`
+	JWKSURI  string          `yaml:"jwks_uri" json:"jwks_uri,omitempty"`
 
 	RedirectURIs   []string `yaml:"redirect_uris" json:"redirect_uris,omitempty"`
 	PostLogoutURIs []string `yaml:"post_logout_redirect_uris" json:"post_logout_redirect_uris,omitempty"`
 	Scopes         []string `yaml:"scopes" json:"scopes,omitempty"`
 	Grants         []string `yaml:"grants" json:"grants,omitempty"`
 	PKCEWaived     bool     `yaml:"pkce_waived" json:"pkce_waived,omitempty"`
-	IDTokenAlg     string   `yaml:"id_token_alg" json:"id_token_alg,omitempty"` // RS256 (default) or ES256
-	TokenFormat    string   `yaml:"token_format" json:"token_format,omitempty"` // "opaque", the only one so far
+
+	// Its authorization requests.
+	PARRequired   bool     `yaml:"par_required" json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
+	RequestAlg    string   `yaml:"request_object_alg" json:"request_object_signing_alg,omitempty"`      // the only one; "" accepts any asymmetric one
+	RequestURIs   []string `yaml:"request_uris" json:"request_uris,omitempty"`                          // where its request objects lie, exact
+	DefaultMaxAge *int64   `yaml:"default_max_age" json:"default_max_age,omitempty"`                    // seconds
+	DefaultACRs   []string `yaml:"default_acr_values" json:"default_acr_values,omitempty"`
+	InitiateLogin string   `yaml:"initiate_login_uri" json:"initiate_login_uri,omitempty"` // OpenID Connect Core §4
+
+	// What it is answered. An empty algorithm of the last two means JSON.
+	IDTokenAlg       string `yaml:"id_token_alg" json:"id_token_signed_response_alg,omitempty"` // RS256 (default), PS256, ES256, EdDSA
+	UserinfoAlg      string `yaml:"userinfo_alg" json:"userinfo_signed_response_alg,omitempty"`
+	IntrospectionAlg string `yaml:"introspection_alg" json:"introspection_signed_response_alg,omitempty"` // RFC 9701: used when the request accepts it
+	// TokenFormat and TokenAlg are of the access tokens made for it: as their
+	// audience, or, where they have no other audience, as their client.
+	TokenFormat string `yaml:"token_format" json:"token_format,omitempty"` // FormatOpaque (default), FormatJWT or FormatOldJWT
+	TokenAlg    string `yaml:"token_alg" json:"token_alg,omitempty"`       // RS256 (default), PS256, ES256, EdDSA
+	// SubjectType is "public" (default) or "pairwise": a sub that other sectors
+	// do not share (OpenID Connect Core §8). The sector is the host of
+	// SectorURI, or of the redirect URIs.
+	SubjectType string `yaml:"subject_type" json:"subject_type,omitempty"`
+	SectorURI   string `yaml:"sector_identifier_uri" json:"sector_identifier_uri,omitempty"`
+
+	// Where it hears of a sign-out.
+	BackchannelLogout   string `yaml:"backchannel_logout_uri" json:"backchannel_logout_uri,omitempty"`
+	BackchannelSession  bool   `yaml:"backchannel_logout_session_required" json:"backchannel_logout_session_required,omitempty"`
+	FrontchannelLogout  string `yaml:"frontchannel_logout_uri" json:"frontchannel_logout_uri,omitempty"`
+	FrontchannelSession bool   `yaml:"frontchannel_logout_session_required" json:"frontchannel_logout_session_required,omitempty"`
 
 	// Audience is the name of the resource that this application is: tokens
 	// made for that name are introspected by it.
 	Audience string `yaml:"audience" json:"audience,omitempty"`
-	// ExchangeTo lists the audiences for which it may exchange a person's token.
+	// Resources are the addresses that name the same resource in the parameter
+	// resource (RFC 8707).
+	Resources []string `yaml:"resources" json:"resources,omitempty"`
+	// ExchangeTo lists the audiences for which it may have tokens: by exchange
+	// (RFC 8693) or by the parameter resource (RFC 8707).
 	ExchangeTo []string `yaml:"exchange_to" json:"exchange_to,omitempty"`
+	// AssertionIssuers may vouch for people to it (RFC 7523 §2.1, JWT bearer).
+	AssertionIssuers []AssertionIssuer `yaml:"assertion_issuers" json:"assertion_issuers,omitempty"`
 
 	app signin.Application // made once, by withDefaults
+}
+
+// AssertionIssuer is a system of the academy that has identified a person
+// itself and signs who it was.
+type AssertionIssuer struct {
+	Issuer    string          `yaml:"issuer" json:"issuer"` // the iss of its assertions
+	JWKSFile  string          `yaml:"jwks_file" json:"-"`
+	JWKS      json.RawMessage `yaml:"-" json:"jwks,omitempty"`
+	JWKSURI   string          `yaml:"jwks_uri" json:"jwks_uri,omitempty"`
+	Assurance int             `yaml:"assurance" json:"assurance,omitempty"` // what it proves: 1 (default) or 2
 }
 
 // knownScopes is what the provider itself gives a meaning to. Each says
@@ -81,6 +171,18 @@ func (c Client) withDefaults(assurance int) Client {
 	}
 	if c.IDTokenAlg == "" {
 		c.IDTokenAlg = RS256
+	}
+	if c.TokenAlg == "" {
+		c.TokenAlg = RS256
+	}
+	if c.TokenFormat == "" {
+		c.TokenFormat = FormatOpaque
+	}
+	if c.Consent == "" {
+		c.Consent = ConsentNever
+	}
+	if c.SubjectType == "" {
+		c.SubjectType = "public"
 	}
 	if c.Assurance == 0 {
 		c.Assurance = max(assurance, 1)
@@ -133,15 +235,10 @@ func (c Client) Validate() []error {
 			wrong("scopes", "%q is not a scope", s)
 		}
 	}
-	if c.Assurance < 0 || c.Assurance > 2 {
-		wrong("assurance", "must be 1 (password) or 2 (a second factor)")
+	if c.Assurance < 0 || c.Assurance > 3 {
+		wrong("assurance", "must be 1 (password), 2 (a second factor) or 3 (one that resists phishing)")
 	}
-	if c.IDTokenAlg != "" && c.IDTokenAlg != RS256 && c.IDTokenAlg != ES256 {
-		wrong("id_token_alg", "must be RS256 or ES256, not %q", c.IDTokenAlg)
-	}
-	if c.TokenFormat != "" && c.TokenFormat != "opaque" {
-		wrong("token_format", "must be opaque, not %q", c.TokenFormat)
-	}
+	c.validateChoices(wrong)
 	for _, group := range c.Groups {
 		if strings.TrimSpace(group) == "" {
 			wrong("groups", "a group has no name")
@@ -150,6 +247,29 @@ func (c Client) Validate() []error {
 	c.validateGrants(wrong)
 	c.validateSecrets(wrong)
 	return all
+}
+
+// validateChoices holds that what is chosen of a list is on it.
+func (c Client) validateChoices(wrong func(key, format string, args ...any)) {
+	for _, one := range []struct {
+		key, value string
+		among      []string
+	}{
+		{"auth_method", c.AuthMethod, []string{AuthBasic, AuthPost, AuthKey, AuthNone}},
+		{"consent", c.Consent, []string{ConsentNever, ConsentOnce, ConsentAlways}},
+		{"profile", c.Profile, []string{ProfileProConnect}},
+		{"token_format", c.TokenFormat, []string{FormatOpaque, FormatJWT, FormatOldJWT}},
+		{"subject_type", c.SubjectType, []string{"public", "pairwise"}},
+		{"id_token_alg", c.IDTokenAlg, algorithms},
+		{"userinfo_alg", c.UserinfoAlg, algorithms},
+		{"introspection_alg", c.IntrospectionAlg, algorithms},
+		{"token_alg", c.TokenAlg, algorithms},
+		{"request_object_alg", c.RequestAlg, algorithms},
+	} {
+		if one.value != "" && !slices.Contains(one.among, one.value) {
+			wrong(one.key, "must be one of %s, not %q", strings.Join(one.among, ", "), one.value)
+		}
+	}
 }
 
 func (c Client) validateGrants(wrong func(key, format string, args ...any)) {

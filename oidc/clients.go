@@ -67,6 +67,7 @@ type Entry struct {
 func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, assurance int, now func() time.Time) (*Clients, error) {
 	c := &Clients{db: d, audit: a, now: now, assurance: assurance, fixed: map[string]*Client{}}
 	var all []error
+	var err error
 	audiences := map[string][]string{}
 	for _, one := range file {
 		all = append(all, one.Validate()...)
@@ -79,6 +80,15 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 				all = append(all, fmt.Errorf("application %q: secret_file: shorter than 16 characters", one.ID))
 			default:
 				one.SecretHashes = append(slices.Clone(one.SecretHashes), secret.Hash(s))
+			}
+		}
+		if one.JWKS, err = jwksOf(one.JWKSFile); err != nil {
+			all = append(all, fmt.Errorf("application %q: jwks_file: %w", one.ID, err))
+		}
+		one.AssertionIssuers = slices.Clone(one.AssertionIssuers)
+		for i := range one.AssertionIssuers {
+			if one.AssertionIssuers[i].JWKS, err = jwksOf(one.AssertionIssuers[i].JWKSFile); err != nil {
+				all = append(all, fmt.Errorf("application %q: assertion_issuers[%d].jwks_file: %w", one.ID, i, err))
 			}
 		}
 		if c.fixed[one.ID] != nil {
@@ -112,6 +122,21 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 	}
 	c.current.Store(c.assemble(stored))
 	return c, nil
+}
+
+// jwksOf reads a file of public keys; none, no keys.
+func jwksOf(file string) (json.RawMessage, error) {
+	if file == "" {
+		return nil, nil
+	}
+	set, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := parseKeys(set); err != nil {
+		return nil, err
+	}
+	return set, nil
 }
 
 func (c *Clients) stored(ctx context.Context) ([]Entry, error) {

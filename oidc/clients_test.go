@@ -19,10 +19,10 @@ import (
 
 func TestEveryMistakeOfARegistrationIsReportedAtOnce(t *testing.T) {
 	errs := Client{ID: "a b", Public: true, PKCEWaived: true, SecretHashes: []string{"short"}, RedirectURIs: []string{"http://x.test/", "javascript:x"},
-		PostLogoutURIs: []string{"https://x.test/#f"}, Scopes: []string{"a b"}, Grants: []string{"password", GrantClientCredentials}, Assurance: 3, IDTokenAlg: "none",
-		TokenFormat: "jwt", Home: "javascript:x", Groups: []string{" "}, ExchangeTo: []string{"imap"}, Audience: "i map", Name: map[string]string{"de": "x"}}.Validate()
+		PostLogoutURIs: []string{"https://x.test/#f"}, Scopes: []string{"a b"}, Grants: []string{"password", GrantClientCredentials}, Assurance: 4, IDTokenAlg: "none", UserinfoAlg: "HS256", Consent: "maybe", SubjectType: "private", AuthMethod: "tls", Profile: "x",
+		TokenFormat: "saml", Home: "javascript:x", Groups: []string{" "}, ExchangeTo: []string{"imap"}, Audience: "i map", Name: map[string]string{"de": "x"}}.Validate()
 	all := errors.Join(errs...).Error()
-	for _, key := range []string{"id:", "name:", "redirect_uris:", "post_logout_redirect_uris:", "scopes:", "grants:", "assurance:", "id_token_alg:", "token_format:", "home:", "groups:", "exchange_to:", "audience:", "pkce_waived:", "secret_sha256:", "secret_file:"} {
+	for _, key := range []string{"id:", "name:", "redirect_uris:", "post_logout_redirect_uris:", "scopes:", "grants:", "assurance:", "id_token_alg:", "userinfo_alg:", "consent:", "subject_type:", "auth_method:", "profile:", "token_format:", "home:", "groups:", "exchange_to:", "audience:", "pkce_waived:", "secret_sha256:", "secret_file:"} {
 		if !strings.Contains(all, key) {
 			t.Errorf("nothing about %s in\n%s", key, all)
 		}

@@ -56,6 +56,7 @@ type Config struct {
 	RefreshGrace  time.Duration `yaml:"refresh_grace"` // 10 s
 	LeastAssured  int           `yaml:"assurance"`     // factors asked of applications that say nothing: 1
 	Documentation string        `yaml:"documentation"` // address that discovery names as service_documentation
+	CAFile        string        `yaml:"ca_file"`       // authorities for reaching applications; empty: the system's
 
 	// Applications stand in the configuration file and are changed only there.
 	Applications []Client `yaml:"applications"`
@@ -157,6 +158,8 @@ type Provider struct {
 	now       func() time.Time
 	store     *store
 	keys      *keySet
+	outside   *outside
+	foreign   *foreignKeys
 	engine    *fosite.Fosite
 	discovery []byte
 }
@@ -184,7 +187,12 @@ func New(d Dependencies) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	out, err := newOutside(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
 	p := &Provider{
+		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
 		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace},
 	}

@@ -1,0 +1,248 @@
+package oidc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v3"
+)
+
+// keySource is where somebody's public keys are: written out, or at an address.
+type keySource struct {
+	set json.RawMessage
+	uri string
+}
+
+func (s keySource) empty() bool { return len(s.set) == 0 && s.uri == "" }
+
+// keys is where the client's own keys are.
+func (c *Client) keys() keySource { return keySource{c.JWKS, c.JWKSURI} }
+
+// How long keys from an address are remembered, and how soon they may be asked
+// for again because a token names one that is not among them.
+const (
+	foreignFresh = 15 * time.Minute
+	foreignAgain = 10 * time.Second
+	foreignMost  = 64 << 10 // bytes of a JWK Set
+	tokenMost    = 16 << 10 // bytes of a signed token
+)
+
+// foreignKeys remembers the keys of applications that publish them.
+type foreignKeys struct {
+	outside *outside
+	now     func() time.Time
+
+	mu    sync.Mutex
+	byURI map[string]*foreignSet
+}
+
+type foreignSet struct {
+	mu    sync.Mutex
+	keys  []jose.JSONWebKey
+	asked time.Time
+}
+
+var (
+	errNoKeys       = errors.New("has registered no keys")
+	errBadSignature = errors.New("the signature is not by one of its registered keys")
+)
+
+// parseKeys reads a JWK Set (RFC 7517 §5): public keys that can verify, no
+// private ones, no secrets.
+func parseKeys(set []byte) ([]jose.JSONWebKey, error) {
+	var raw struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(set, &raw); err != nil {
+		return nil, errors.New("is not a JWK Set")
+	}
+	var keys []jose.JSONWebKey
+	for _, one := range raw.Keys {
+		var k jose.JSONWebKey
+		if json.Unmarshal(one, &k) != nil {
+			continue // of a kind that nobody here can use (§5: ignored)
+		}
+		if !k.Valid() || !k.IsPublic() {
+			return nil, errors.New("holds a key that is not public")
+		}
+		if k.Use == "" || k.Use == "sig" {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("holds no key that can verify a signature")
+	}
+	return keys, nil
+}
+
+// of returns the keys of a source. again asks the address anew, if it was not
+// asked a moment ago.
+func (f *foreignKeys) of(ctx context.Context, s keySource, again bool) ([]jose.JSONWebKey, error) {
+	if len(s.set) > 0 {
+		return parseKeys(s.set)
+	}
+	if s.uri == "" {
+		return nil, errNoKeys
+	}
+	f.mu.Lock()
+	if f.byURI == nil {
+		f.byURI = map[string]*foreignSet{}
+	}
+	one := f.byURI[s.uri]
+	if one == nil {
+		one = &foreignSet{}
+		f.byURI[s.uri] = one
+	}
+	f.mu.Unlock()
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	age := f.now().Sub(one.asked)
+	if one.keys != nil && age < foreignFresh && (!again || age < foreignAgain) {
+		return one.keys, nil
+	}
+	if one.keys == nil && !one.asked.IsZero() && age < time.Second {
+		return nil, fmt.Errorf("%s did not answer with keys a moment ago", s.uri)
+	}
+	one.asked = f.now()
+	body, err := f.outside.get(ctx, s.uri, "application/jwk-set+json, application/json", foreignMost)
+	if err == nil {
+		var keys []jose.JSONWebKey
+		if keys, err = parseKeys(body); err == nil {
+			one.keys = keys
+			return keys, nil
+		}
+		err = fmt.Errorf("%s: %w", s.uri, err)
+	}
+	if one.keys != nil {
+		return one.keys, nil // what was known goes on until it can be asked again
+	}
+	return nil, err
+}
+
+// foreignToken is a JWS that somebody else signed, its signature checked.
+type foreignToken struct {
+	alg, kid, typ string
+	claims        map[string]any // numbers are json.Number
+}
+
+// verify reads a compact JWS signed by one of the keys of s with one of algs:
+// asymmetric ones, so that neither "none" nor HMAC with a public key passes.
+// Only the signature is checked: what the claims say is the caller's affair.
+func (f *foreignKeys) verify(ctx context.Context, s keySource, token string, algs []string) (*foreignToken, error) {
+	if len(token) > tokenMost {
+		return nil, errors.New("is too long")
+	}
+	parsed, err := jose.ParseSigned(token)
+	if err != nil || len(parsed.Signatures) != 1 {
+		return nil, errors.New("is not a signed JWT in compact form")
+	}
+	if again, err := parsed.CompactSerialize(); err != nil || again != token {
+		return nil, errors.New("is not a signed JWT in compact form")
+	}
+	header := parsed.Signatures[0].Protected
+	if !slices.Contains(algs, header.Algorithm) || !slices.Contains(algorithms, header.Algorithm) {
+		return nil, errors.New("is signed with an algorithm that is not accepted")
+	}
+	t := &foreignToken{alg: header.Algorithm, kid: header.KeyID}
+	t.typ, _ = header.ExtraHeaders[jose.HeaderType].(string)
+	for _, again := range []bool{false, true} {
+		keys, err := f.of(ctx, s, again)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			if t.kid != "" && k.KeyID != t.kid || k.Algorithm != "" && k.Algorithm != t.alg {
+				continue
+			}
+			payload, err := parsed.Verify(k.Key)
+			if err != nil {
+				continue
+			}
+			if err := unmarshalClaims(payload, &t.claims); err != nil {
+				return nil, err
+			}
+			return t, nil
+		}
+		if s.uri == "" {
+			break
+		}
+	}
+	return nil, errBadSignature
+}
+
+// unmarshalClaims reads a JSON object, numbers as they are written (T3), and
+// refuses a name that stands twice at the top: two readers would see two things.
+func unmarshalClaims(payload []byte, claims *map[string]any) error {
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber()
+	if err := d.Decode(claims); err != nil || *claims == nil {
+		return errors.New("does not hold a JSON object")
+	}
+	if d.More() {
+		return errors.New("holds more than a JSON object")
+	}
+	d = json.NewDecoder(bytes.NewReader(payload))
+	seen, depth := map[string]bool{}, 0
+	isName := false
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return nil
+		}
+		delim, ok := t.(json.Delim)
+		switch {
+		case ok && (delim == '{' || delim == '['):
+			depth++
+			isName = depth == 1
+		case ok:
+			depth--
+			isName = depth == 1
+		case depth == 1 && isName:
+			name, _ := t.(string)
+			if seen[name] {
+				return errors.New("says " + printable(name) + " twice")
+			}
+			seen[name], isName = true, false
+		case depth == 1:
+			isName = true
+		}
+	}
+}
+
+// moment reads a NumericDate (RFC 7519 §2); ok is false when it is not one.
+func moment(v any) (t time.Time, ok bool) {
+	n, isNumber := v.(json.Number)
+	if !isNumber {
+		return t, false
+	}
+	f, err := n.Float64()
+	if err != nil || f < 0 || f > 1<<40 {
+		return t, false
+	}
+	return time.Unix(int64(f), 0), true
+}
+
+// audiences reads aud, a string or a list of strings.
+func audiences(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var all []string
+		for _, one := range v {
+			s, ok := one.(string)
+			if !ok {
+				return nil
+			}
+			all = append(all, s)
+		}
+		return all
+	}
+	return nil
+}

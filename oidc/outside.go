@@ -1,0 +1,134 @@
+package oidc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// outside reaches the addresses that applications have registered: their keys,
+// their request objects, where they hear of a sign-out. An address that
+// somebody else wrote down is a way to make this server knock at doors of the
+// inner network (server-side request forgery), so: https, or http to this machine
+// itself where the address says so; no redirect is followed; an answer is bounded in size
+// and time; and a name that resolves to a link-local, multicast or, unless it is
+// a loopback address itself, loopback address is refused when it is dialled.
+type outside struct {
+	far, near *http.Client // near: addresses that name this machine
+}
+
+const outsidePatience = 5 * time.Second
+
+// newOutside trusts the authorities of caFile, or the system's when it is empty.
+func newOutside(caFile string) (*outside, error) {
+	var trusted *tls.Config
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		trusted = &tls.Config{RootCAs: x509.NewCertPool()}
+		if !trusted.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("ca_file: holds no certificate")
+		}
+	}
+	return &outside{far: outsideClient(trusted, false), near: outsideClient(trusted, true)}, nil
+}
+
+func outsideClient(trusted *tls.Config, near bool) *http.Client {
+	dialer := &net.Dialer{Timeout: outsidePatience, Control: func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		ip := at.Addr().Unmap()
+		switch {
+		case ip.IsLoopback() != near:
+			return fmt.Errorf("%s: the address means another machine than it says", ip)
+		case ip.IsLinkLocalUnicast(), ip.IsMulticast(), ip.IsUnspecified():
+			return fmt.Errorf("%s is no address of an application", ip)
+		}
+		return nil
+	}}
+	return &http.Client{
+		Timeout: outsidePatience,
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSClientConfig: trusted, ForceAttemptHTTP2: true, MaxIdleConns: 16, IdleConnTimeout: time.Minute,
+			TLSHandshakeTimeout: outsidePatience, ResponseHeaderTimeout: outsidePatience, MaxResponseHeaderBytes: 16 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// checkOutside tells why an address is not one that this provider would reach.
+func checkOutside(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "":
+		return errors.New("is not an address")
+	case u.User != nil:
+		return errors.New("no user name in the address")
+	case u.Scheme == "http" && isLoopback(u.Hostname()), u.Scheme == "https":
+		return nil
+	}
+	return errors.New("must be https; http only on loopback")
+}
+
+// get returns the body of address, at most most bytes long. An answer other
+// than 200 is an error.
+func (o *outside) get(ctx context.Context, address, accept string, most int64) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", accept)
+	return o.do(r, most)
+}
+
+// post sends a form; an answer other than 200 or 204 is an error.
+func (o *outside) post(ctx context.Context, address string, form url.Values) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	_, err = o.do(r, 16<<10)
+	return err
+}
+
+func (o *outside) do(r *http.Request, most int64) ([]byte, error) {
+	if err := checkOutside(r.URL.String()); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.URL.Redacted(), err)
+	}
+	client := o.far
+	if isLoopback(r.URL.Hostname()) {
+		client = o.near
+	}
+	r.Header.Set("User-Agent", "Beffroi")
+	res, err := client.Do(r)
+	if err != nil {
+		return nil, err // names the address
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, most+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", r.URL.Redacted(), err)
+	case int64(len(body)) > most:
+		return nil, fmt.Errorf("%s: the answer is longer than %d bytes", r.URL.Redacted(), most)
+	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNoContent:
+		return nil, fmt.Errorf("%s: answered %s", r.URL.Redacted(), res.Status)
+	}
+	return body, nil
+}
