@@ -7,7 +7,7 @@ import (
 )
 
 // Mount adds the provider's routes.
-func (p *Provider) Mount(mux *http.ServeMux, site *web.Site) {
+func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	mux.Handle("GET /.well-known/openid-configuration", site.API(p.public(p.discovery)))
 	mux.Handle("GET /.well-known/oauth-authorization-server", site.API(p.public(p.discovery)))
 	mux.Handle("GET /jwks", site.API(p.public(p.keys.jwks)))

@@ -39,7 +39,7 @@ type Module interface {
 	// portal.module.<name>.hint and the icon of the same name.
 	Name() string
 	// Mount adds its routes, all below /<name>/, through p.Signed.
-	Mount(p *Portal, mux *http.ServeMux)
+	Mount(p *Portal, mux web.Mux)
 }
 
 // Person is who is signed in, as the provider told it.
@@ -130,7 +130,7 @@ func New(d Dependencies, modules ...Module) (*Portal, error) {
 }
 
 // Mount adds every route of the portal and of its modules.
-func (p *Portal) Mount(mux *http.ServeMux) {
+func (p *Portal) Mount(mux web.Mux) {
 	mux.Handle("GET /{$}", p.Signed(p.home))
 	mux.Handle("GET /login", p.site.Browser(p.login))
 	mux.Handle("GET /callback", p.site.Browser(p.callback))

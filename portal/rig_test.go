@@ -38,7 +38,7 @@ type probe struct{ p *Portal }
 
 func (*probe) Name() string { return "mail" }
 
-func (m *probe) Mount(p *Portal, mux *http.ServeMux) {
+func (m *probe) Mount(p *Portal, mux web.Mux) {
 	m.p = p
 	mux.Handle("GET /mail/who", p.Signed(func(w http.ResponseWriter, r *http.Request) error {
 		person := Who(r.Context())

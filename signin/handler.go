@@ -19,7 +19,7 @@ import (
 )
 
 // Mount adds the pages to the provider's routes.
-func (s *Service) Mount(mux *http.ServeMux, site *web.Site) {
+func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page := func(pattern string, h web.Handler) { mux.Handle(pattern, site.Browser(h)) }
 
 	page("GET /signin", s.showStep)

@@ -291,7 +291,7 @@ func (h *house) site(kind string, base *url.URL, d *db.DB, sessions *session.Sto
 }
 
 // common mounts what both sites have.
-func common(mux *http.ServeMux, site *web.Site) {
+func common(mux web.Mux, site *web.Site) {
 	mux.Handle("GET /static/", web.Static())
 	mux.Handle("POST /language", site.Browser(site.ChooseLanguage))
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(web.Asset("favicon.svg"), http.StatusFound))

@@ -256,6 +256,12 @@ func errorJSON(w http.ResponseWriter, _ *http.Request, e *Error) {
 // Kind is "provider" or "portal".
 func (s *Site) Kind() string { return s.cfg.Kind }
 
+// Mux is where a folder mounts its routes: *http.ServeMux, or something that
+// writes them down, so that a test can ask for a row about each.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
 // Routes serves mux, and answers what it does not know with the site's own
 // pages: 404, or 405 with Allow when the path is known for another method.
 func (s *Site) Routes(mux *http.ServeMux) http.Handler {

@@ -39,7 +39,7 @@ func (a *Agenda) Name() string { return "agenda" }
 func (a *Agenda) Badge() string { return "/agenda/badge" }
 
 // Mount adds the routes.
-func (a *Agenda) Mount(p *portal.Portal, mux *http.ServeMux) {
+func (a *Agenda) Mount(p *portal.Portal, mux web.Mux) {
 	a.portal, a.local = p, p.Config.Location()
 	page := func(h web.Handler) http.Handler {
 		return p.Signed(func(w http.ResponseWriter, r *http.Request) error { return portal.DAVError(h(w, r)) })

@@ -35,7 +35,7 @@ func New() *Contacts { return &Contacts{books: map[string]readBook{}} }
 func (c *Contacts) Name() string { return "contacts" }
 
 // Mount adds the routes.
-func (c *Contacts) Mount(p *portal.Portal, mux *http.ServeMux) {
+func (c *Contacts) Mount(p *portal.Portal, mux web.Mux) {
 	c.portal = p
 	page := func(h web.Handler) http.Handler {
 		return p.Signed(func(w http.ResponseWriter, r *http.Request) error { return portal.DAVError(h(w, r)) })

@@ -125,9 +125,9 @@ func (m *Module) Name() string { return "mail" }
 func (m *Module) Badge() string { return "/mail/badge" }
 
 // Mount adds the routes to the portal.
-func (m *Module) Mount(p *portal.Portal, mux *http.ServeMux) { m.s.mount(p, mux) }
+func (m *Module) Mount(p *portal.Portal, mux web.Mux) { m.s.mount(p, mux) }
 
-func (s *service) mount(h host, mux *http.ServeMux) {
+func (s *service) mount(h host, mux web.Mux) {
 	s.host = h
 	page := func(pattern string, handler web.Handler) { mux.Handle(pattern, h.Signed(s.honest(handler))) }
 
