@@ -11,7 +11,6 @@ import (
 
 	"beffroi/internal/audit"
 	"beffroi/internal/web"
-	"beffroi/signin"
 )
 
 // promptValues is what prompt may say (discovery: prompt_values_supported).
@@ -32,7 +31,7 @@ type authRequest struct {
 	loginHint   string
 	uiLocales   string
 	hintSub     string // whom the id_token_hint names
-	assurance   signin.Level
+	wish        acrWish
 	form        url.Values // what has a meaning here, and nothing else
 }
 
@@ -231,11 +230,12 @@ func (p *Provider) readIdentity(a *authRequest, form url.Values, no func(code, d
 	}
 	a.loginHint, a.uiLocales = form.Get("login_hint"), form.Get("ui_locales")
 	// acr_values is a wish, in order of preference (§3.1.2.1).
-	for _, acr := range words(form.Get("acr_values")) {
-		if level := signin.LevelOf(acr); level != 0 {
-			a.assurance = level
-			break
-		}
+	a.wish = acrWish{names: words(form.Get("acr_values"))}
+	if len(a.wish.names) == 0 {
+		a.wish.names = a.client.DefaultACRs
+	}
+	if _, ok := a.wish.level(); !ok {
+		return no("unmet_authentication_requirements", "no sign-in here proves what acr asks")
 	}
 	if form.Get("id_token_hint") != "" {
 		hint, err := p.readHint(form.Get("id_token_hint"))

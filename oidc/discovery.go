@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"sort"
-
-	"beffroi/signin"
 )
 
 // discoveryDocument says what is offered, and only what is true: a client
@@ -38,7 +36,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"claims_parameter_supported":                     false,
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false, // true when absent
-		"acr_values_supported":                           []string{signin.ACR(signin.OneFactor), signin.ACR(signin.TwoFactors)},
+		"acr_values_supported":                           acrsOffered(),
 		"prompt_values_supported":                        promptValues,
 		"claim_types_supported":                          []string{"normal"},
 		"claims_supported": []string{"sub", "iss", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",

@@ -84,6 +84,9 @@ func (p *Provider) writeBearerError(w http.ResponseWriter, err error) error {
 	if code != "" {
 		challenge += `, error="` + code + `", error_description="` + description + `"`
 	}
+	if weak := (errTooWeak{}); errors.As(err, &weak) {
+		challenge += `, acr_values="` + weak.acr + `"`
+	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusBadRequest {
 		w.Header().Set("WWW-Authenticate", challenge)
 	}

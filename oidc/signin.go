@@ -45,11 +45,15 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 		// OpenID Connect Core §3.1.2.1: not for somebody else than the hint names.
 		return p.redirectError(w, a, "login_required", "somebody else is signed in")
 	}
+	acr, ok := a.wish.answer(who.Level, a.client)
+	if !ok {
+		return p.redirectError(w, a, "unmet_authentication_requirements", "the sign-in proves less than acr asks")
+	}
 	request, err := p.engine.NewAuthorizeRequest(ctx, a.request())
 	if err != nil {
 		return p.answerAuthorizeError(w, r, a.refuse(err))
 	}
-	response, err := p.makeCode(ctx, request, a, who)
+	response, err := p.makeCode(ctx, request, a, who, acr)
 	if err != nil {
 		return err // nothing of the sign-in is kept; the site answers
 	}
@@ -60,10 +64,10 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 // makeCode stores the authorization. A sign-in, whose transaction this joins,
 // has its row in the audit trail already; entering by an open session gets its
 // own here, together with the code.
-func (p *Provider) makeCode(ctx context.Context, request fosite.AuthorizeRequester, a *authRequest, who signin.Result) (response fosite.AuthorizeResponder, err error) {
+func (p *Provider) makeCode(ctx context.Context, request fosite.AuthorizeRequester, a *authRequest, who signin.Result, acr string) (response fosite.AuthorizeResponder, err error) {
 	i := &issue{client: a.client, person: who.Person, grant: grant{
 		Client: a.client.ID, Person: who.Person.ID, SID: who.SID, Offline: slices.Contains(a.scopes, "offline_access"), Scope: strings.Join(a.scopes, " "),
-		ACR: signin.ACR(who.Level), AMR: strings.Join(who.AMR, " "), AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge,
+		ACR: acr, AMR: strings.Join(amrFor(a.client, who.AMR), " "), Level: who.Level, AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge,
 	}}
 	if p.store.db.InTransaction(ctx) {
 		return p.engine.NewAuthorizeResponse(ctx, request, i)
@@ -115,24 +119,61 @@ func (f finisher) Application(ctx context.Context, raw []byte) (signin.Applicati
 // offline_access the session must be alive; with it, the sign-in must be later
 // than the last sign-out everywhere.
 func (p *Provider) admitGrant(ctx context.Context, c *Client, g *grant) (directory.Person, error) {
+	if err := sureEnough(c, g); err != nil {
+		return directory.Person{}, err
+	}
 	if g.Offline {
 		return p.gate.AdmitOffline(ctx, g.Person, c.app, g.AuthTime.Time)
 	}
 	return p.gate.Admit(ctx, g.Person, c.app, g.SID)
 }
 
-// admitNow asks the gate whether a token's person may still use it. Ended
-// sessions have ended the token already (SessionEnded), so the directory's
-// facts, at most 60 seconds old, are what is left to ask.
+// admitTo asks the gate whether the person of an authorization may use an
+// application now, be it the one that a token was issued to or a resource.
+// Ended sessions have ended the token already (SessionEnded), so the
+// directory's facts, at most 60 seconds old, are what is left to ask.
+func (p *Provider) admitTo(ctx context.Context, c *Client, g *grant) (directory.Person, error) {
+	if err := sureEnough(c, g); err != nil {
+		return directory.Person{}, err
+	}
+	return p.gate.Admit(ctx, g.Person, c.app, "")
+}
+
+// admitNow asks the gate whether a token's person may still use it: the
+// application that it was issued to, and the resource that it is for.
 func (p *Provider) admitNow(ctx context.Context, c *Client, l *living) (directory.Person, error) {
-	return p.gate.Admit(ctx, l.grant.Person, c.app, "")
+	for _, audience := range words(l.Audience) {
+		resource, err := p.clients.resource(ctx, audience)
+		if errors.Is(err, ErrUnknownClient) {
+			continue // removed: there is no rule, and nobody left to ask about the token
+		}
+		if err == nil {
+			_, err = p.admitTo(ctx, resource, &l.grant)
+		}
+		if err != nil {
+			return directory.Person{}, err
+		}
+	}
+	return p.admitTo(ctx, c, &l.grant)
+}
+
+// sureEnough refuses an authorization whose sign-in proved less than the
+// application asks now: its rule may have become stricter since, and a resource
+// may ask more than the application that holds the token. It stands before
+// every question to the gate about an authorization.
+func sureEnough(c *Client, g *grant) error {
+	if g.level() < c.app.Policy.Least() {
+		return &signin.ErrRefused{Reason: signin.TooWeak, Groups: c.app.Policy.Groups}
+	}
+	return nil
 }
 
 // begin hands a checked request over to signin.
 func (p *Provider) begin(w http.ResponseWriter, r *http.Request, a *authRequest) error {
+	assurance, _ := a.wish.level()
 	return p.signin.Begin(w, r, signin.Request{
 		Application: a.client.app, Protocol: Protocol, Raw: []byte(a.form.Encode()), LoginHint: a.loginHint, UILocales: a.uiLocales,
-		Prompt: a.prompt, MaxAge: a.maxAge, Assurance: a.assurance, Received: p.now().Truncate(time.Microsecond),
+		Prompt: a.prompt, MaxAge: a.maxAge, Assurance: assurance, Received: p.now().Truncate(time.Microsecond),
 	})
 }
 

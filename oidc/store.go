@@ -9,6 +9,7 @@ import (
 
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
+	"beffroi/signin"
 )
 
 // How a row of oidc_token came to be.
@@ -32,7 +33,8 @@ type grant struct {
 	Offline     bool // offline_access: outlives the session
 	Scope       string
 	ACR         string
-	AMR         string // space-separated
+	AMR         string       // space-separated
+	Level       signin.Level // what ACR and AMR say, for comparing; see grant.level
 	AuthTime    db.Time
 	Nonce       string
 	RedirectURI string
@@ -75,19 +77,19 @@ type store struct {
 
 // createGrant stores a new authorization with its code.
 func (s *store) createGrant(ctx context.Context, g grant) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends)
+	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level))
 	if err != nil {
 		return fmt.Errorf("store authorization: %w", err)
 	}
 	return nil
 }
 
-const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended`
+const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level`
 
 func (g *grant) fields() []any {
-	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended}
+	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level}
 }
 
 // grantByCode returns the authorization of a code, and whether the code is used.
@@ -197,7 +199,7 @@ const (
 	findAccess  = `SELECT t.access_hash, t.origin, t.client, t.scope, t.audience, t.actors, t.created, t.access_ends, ` + findRest + ` WHERE t.access_hash = $1`
 	findRefresh = `SELECT t.access_hash, t.origin, t.client, t.scope, t.audience, t.actors, t.created,
 		CASE WHEN EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = $1) THEN 0 ELSE t.refresh_ends END, ` + findRest + ` WHERE t.refresh_hash = $1`
-	findRest = `g.id, g.person, g.sid, g.offline, g.acr, g.amr, g.auth_time, g.ended FROM oidc_token t LEFT JOIN oidc_grant g ON g.id = t.grant_id`
+	findRest = `g.id, g.person, g.sid, g.offline, g.acr, g.amr, g.auth_time, g.ended, COALESCE(g.level, 0) FROM oidc_token t LEFT JOIN oidc_grant g ON g.id = t.grant_id`
 )
 
 // find returns the token if it works now, else db.ErrNotFound. A rotated
@@ -216,7 +218,7 @@ func (s *store) find(ctx context.Context, plain string) (*living, error) {
 	var offline *bool
 	err := s.db.QueryRow(ctx, query, secret.Hash(plain)).
 		Scan(&l.AccessHash, &l.Origin, &l.Client, &l.Scope, &l.Audience, &l.Actors, &l.Created, &l.Ends,
-			&id, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended)
+			&id, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended, &g.Level)
 	if err != nil {
 		if !errors.Is(err, db.ErrNotFound) {
 			err = fmt.Errorf("find token: %w", err)

@@ -72,10 +72,13 @@ func (p *Provider) admit(ctx context.Context, i *issue) error {
 	person, err := p.admitGrant(ctx, i.client, &i.grant)
 	if err == nil && i.target != nil {
 		// An exchange also passes the rule of the resource that it is for.
-		_, err = p.gate.Admit(ctx, i.grant.Person, i.target.app, "")
+		_, err = p.admitTo(ctx, i.target, &i.grant)
 	}
 	if why := signin.Refused(err); why != nil {
 		p.refuse(ctx, i.client, audit.Event{Action: "oidc.admit", Target: i.grant.Person, Detail: map[string]string{"reason": why.Reason}})
+		if why.Reason == signin.TooWeak {
+			return refused(fosite.ErrInvalidGrant, "the sign-in was weaker than is asked now: the person must sign in again").WithWrap(err)
+		}
 		return refused(fosite.ErrInvalidGrant, "the person may not use this application any more, or has signed out").WithWrap(err)
 	}
 	i.person = person

@@ -14,7 +14,15 @@ var (
 	// errNoToken has no code: RFC 6750 §3.1 wants a bare challenge.
 	errNoToken      = &fosite.RFC6749Error{ErrorField: "", DescriptionField: "an access token is needed", CodeField: http.StatusUnauthorized}
 	errInvalidToken = &fosite.RFC6749Error{ErrorField: "invalid_token", DescriptionField: "the access token is unknown, expired, ended or for another audience", CodeField: http.StatusUnauthorized}
+	errWeak         = &fosite.RFC6749Error{ErrorField: "insufficient_user_authentication", DescriptionField: "the application asks a stronger sign-in than the one behind this token", CodeField: http.StatusUnauthorized}
 )
+
+// errTooWeak asks for a stronger sign-in, by the name that the application would
+// ask it by (RFC 9470 §3).
+type errTooWeak struct{ acr string }
+
+func (errTooWeak) Error() string { return errWeak.ErrorField }
+func (errTooWeak) Unwrap() error { return errWeak }
 
 func errScope(scope string) error {
 	return &fosite.RFC6749Error{ErrorField: "insufficient_scope", DescriptionField: "the access token needs the scope " + scope, CodeField: http.StatusForbidden}
@@ -43,7 +51,11 @@ func (p *Provider) personOf(r *http.Request, plain, scope string) (directory.Per
 		return directory.Person{}, nil, err
 	}
 	person, err := p.admitNow(r.Context(), c, l)
-	if why := signin.Refused(err); why != nil {
+	switch why := signin.Refused(err); {
+	case why == nil:
+	case why.Reason == signin.TooWeak:
+		return directory.Person{}, nil, errTooWeak{acrName(c.app.Policy.Least(), acrWish{}.vocabulary(c))}
+	default:
 		return directory.Person{}, nil, errInvalidToken.WithWrap(err)
 	}
 	return person, l, err

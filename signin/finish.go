@@ -43,7 +43,7 @@ func (s *Service) finish(w http.ResponseWriter, r *http.Request, f Flow, app App
 		return s.directoryDown(err)
 	}
 	return s.finishers[f.Protocol].Finish(w, r, f.Raw, Result{
-		Person: person, SID: sess.SID, AuthTime: step.AuthTime, AMR: amr(step.Level), Level: step.Level,
+		Person: person, SID: sess.SID, AuthTime: step.AuthTime, AMR: step.AMR, Level: step.Level,
 	})
 }
 
@@ -84,7 +84,7 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request, f Flow, app App
 			return nil // signed in, though not to this application
 		}
 		return s.finishers[f.Protocol].Finish(out, r, f.Raw, Result{
-			Person: person, SID: sess.SID, AuthTime: step.AuthTime, AMR: amr(step.Level), Level: step.Level,
+			Person: person, SID: sess.SID, AuthTime: step.AuthTime, AMR: step.AMR, Level: step.Level,
 		})
 	})
 	if err != nil {
@@ -112,12 +112,8 @@ func (s *Service) startSession(ctx context.Context, w http.ResponseWriter, r *ht
 	if before != nil && before.Person == person.ID && factorAt.IsZero() {
 		factorAt = data.FactorAt
 	}
-	level := OneFactor
-	if !factorAt.IsZero() {
-		level = TwoFactors
-	}
 	now := sessionData{
-		AuthTime: step.AuthTime, FactorAt: factorAt, AMR: amr(level), Level: level,
+		AuthTime: step.AuthTime, FactorAt: factorAt, AMR: methods(factorAt), Level: worth(factorAt),
 		Login: person.Login, Name: displayName(person), Mail: person.Mail, Lang: person.Language,
 	}
 	if before != nil && before.Person == person.ID {

@@ -17,13 +17,14 @@ const (
 	Disabled     = "disabled"      // in it, and switched off
 	NotInGroup   = "not_in_group"  // in none of the application's groups
 	SessionEnded = "session_ended" // signed out, everywhere or here, or expired
+	TooWeak      = "assurance"     // known less surely than the application asks; said by protocols, of what they keep
 )
 
 // ErrRefused is the error of Admit when the answer is no. When the directory
 // or the database cannot answer, Admit returns another error: it never admits
 // by accident.
 type ErrRefused struct {
-	Reason string           // one of Gone, Disabled, NotInGroup, SessionEnded
+	Reason string           // one of Gone, Disabled, NotInGroup, SessionEnded, TooWeak
 	Person directory.Person // as far as known
 	Groups []string         // those that would open the application
 }

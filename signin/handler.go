@@ -191,13 +191,6 @@ func PersonInfo(ctx context.Context) *templates.PersonInfo {
 // actorOf is the signed-in person as author of what happens.
 func actorOf(person directory.Person) audit.Actor { return audit.Person(person.ID, person.Login) }
 
-func amr(level Level) []string {
-	if level >= TwoFactors {
-		return []string{"pwd", "otp", "mfa"}
-	}
-	return []string{"pwd"}
-}
-
 // refuse answers a request that no page can help: to the application when it
 // forbade pages, to the person otherwise.
 func (s *Service) refuse(w http.ResponseWriter, r *http.Request, f Flow, app Application, step Step) error {

@@ -29,7 +29,8 @@ type Step struct {
 	// Done: what was proven and when.
 	AuthTime time.Time // the password
 	FactorAt time.Time // the second factor; zero with one factor only
-	Level    Level
+	Level    Level     // what that is worth, never what was asked
+	AMR      []string  // the same by its methods (RFC 8176)
 }
 
 // Proof is what a browser's session has proven; the zero Proof is no session.
@@ -54,7 +55,7 @@ type Proof struct {
 //     enrolling asks for one given in this flow.
 func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
 	level := required(policy, f.Assurance)
-	if level > TwoFactors || level < OneFactor {
+	if !level.Reachable() {
 		return Step{Kind: Refuse, Reason: AccessDenied} // nothing here could ever prove that
 	}
 	expired := !now.Before(f.Expires)
@@ -67,11 +68,9 @@ func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
 	switch {
 	case person == "" || passwordAt.IsZero():
 		step = Step{Kind: AskPassword}
-	case level == OneFactor || !factorAt.IsZero():
-		step.Kind, step.AuthTime, step.FactorAt, step.Level = Done, passwordAt, factorAt, OneFactor
-		if !factorAt.IsZero() {
-			step.Level = TwoFactors
-		}
+	case worth(factorAt) >= level:
+		step.Kind, step.AuthTime, step.FactorAt = Done, passwordAt, factorAt
+		step.Level, step.AMR = worth(factorAt), methods(factorAt)
 	case factors > 0:
 		step.Kind = AskFactor
 	case f.Person != person || f.PasswordAt.IsZero():
@@ -87,6 +86,24 @@ func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
 		return Step{Kind: Refuse, Reason: reason}
 	}
 	return step
+}
+
+// worth is the level of a password and, when it was given, a second factor. The
+// only kind there is, a code of a telephone or a key, can be typed into a false
+// page as well: it proves two factors and never PhishingResistant.
+func worth(factorAt time.Time) Level {
+	if factorAt.IsZero() {
+		return OneFactor
+	}
+	return TwoFactors
+}
+
+// methods names what worth counts, as RFC 8176 §2 does.
+func methods(factorAt time.Time) []string {
+	if factorAt.IsZero() {
+		return []string{"pwd"}
+	}
+	return []string{"pwd", "otp", "mfa"}
 }
 
 // subject is whose factors Next must be told of; empty when it will not ask.

@@ -11,27 +11,28 @@ import (
 type Level int
 
 const (
-	OneFactor  Level = 1 // a password
-	TwoFactors Level = 2 // a password and something the person holds
+	OneFactor         Level = 1 // a password
+	TwoFactors        Level = 2 // a password and something the person holds
+	PhishingResistant Level = 3 // what the person holds answers to this address only
 )
 
-// ACR is the name of a level for applications, from REFEDS.
+// Highest is the highest level that a factor known here can prove. What asks
+// for more is refused at once: no page would help.
+const Highest = TwoFactors
+
+// Reachable tells whether some sign-in here can prove the level.
+func (l Level) Reachable() bool { return l >= OneFactor && l <= Highest }
+
+// ACR is the name of a level in the audit trail, and for applications that
+// speak no other vocabulary: from REFEDS, and "phr" of OpenID EAP ACR Values 1.0.
 func ACR(l Level) string {
-	if l >= TwoFactors {
+	switch {
+	case l >= PhishingResistant:
+		return "phr"
+	case l == TwoFactors:
 		return "https://refeds.org/profile/mfa"
 	}
 	return "https://refeds.org/profile/sfa"
-}
-
-// LevelOf is the inverse of ACR; 0 for a name it does not know.
-func LevelOf(acr string) Level {
-	switch acr {
-	case ACR(OneFactor):
-		return OneFactor
-	case ACR(TwoFactors):
-		return TwoFactors
-	}
-	return 0
 }
 
 // Application is what signing in must know of an application.
@@ -61,12 +62,14 @@ type Policy struct {
 }
 
 // required is the level that a request must reach.
-func required(p Policy, asked Level) Level {
-	least := p.Assurance
-	if least == 0 {
-		least = TwoFactors
+func required(p Policy, asked Level) Level { return max(p.Least(), asked) }
+
+// Least is the level that the application asks of everybody.
+func (p Policy) Least() Level {
+	if p.Assurance == 0 {
+		return TwoFactors
 	}
-	return max(least, asked)
+	return p.Assurance
 }
 
 // allows tells whether the person's groups satisfy the policy. Names compare
