@@ -92,6 +92,8 @@ type Client struct {
 	SecretHashes []string `yaml:"secret_sha256" json:"-"`
 	// AuthMethod is the one way it authenticates; "" accepts a secret either way.
 	AuthMethod string `yaml:"auth_method" json:"token_endpoint_auth_method,omitempty"`
+	// AssertionAlg is the one algorithm of its assertions; "" accepts any asymmetric one.
+	AssertionAlg string `yaml:"assertion_alg" json:"token_endpoint_auth_signing_alg,omitempty"`
 	// Its public keys, for AuthKey and signed requests: a JWK Set (RFC 7517 §5)
 	// in a file, written out (in the database), or at an address.
 	JWKSFile string          `yaml:"jwks_file" json:"-"`
@@ -256,6 +258,7 @@ func (c Client) validateChoices(wrong func(key, format string, args ...any)) {
 		among      []string
 	}{
 		{"auth_method", c.AuthMethod, []string{AuthBasic, AuthPost, AuthKey, AuthNone}},
+		{"assertion_alg", c.AssertionAlg, foreignAlgs},
 		{"consent", c.Consent, []string{ConsentNever, ConsentOnce, ConsentAlways}},
 		{"profile", c.Profile, []string{ProfileProConnect}},
 		{"token_format", c.TokenFormat, []string{FormatOpaque, FormatJWT, FormatOldJWT}},
@@ -318,11 +321,37 @@ func (c Client) validateSecrets(wrong func(key, format string, args ...any)) {
 		}
 	}
 	has := len(c.SecretHashes) > 0 || c.SecretFile != ""
-	if c.Public && has {
-		wrong("secret_file", "a public application has no secret")
+	if c.AuthMethod == AuthNone && !c.Public || c.Public && c.AuthMethod != "" && c.AuthMethod != AuthNone {
+		wrong("auth_method", "none goes with public: true, and public: true with nothing else")
 	}
-	if !c.Public && !has {
-		wrong("secret_file", "is needed, or secret_sha256; or public: true")
+	switch {
+	case has && c.Public:
+		wrong("secret_file", "a public application has no secret")
+	case has && c.AuthMethod == AuthKey:
+		wrong("secret_file", "is of no use to an application that authenticates by %s", AuthKey)
+	case !has && !c.Public && c.AuthMethod != AuthKey:
+		wrong("secret_file", "is needed, or secret_sha256; or public: true, or auth_method: %s", AuthKey)
+	}
+	c.validateKeys(wrong)
+}
+
+// validateKeys holds that its keys can be used, and are there when they are needed.
+func (c Client) validateKeys(wrong func(key, format string, args ...any)) {
+	if len(c.JWKS) > 0 {
+		if _, err := parseKeys(c.JWKS); err != nil {
+			wrong("jwks", "%v", err)
+		}
+	}
+	if c.JWKSURI != "" {
+		if err := checkOutside(c.JWKSURI); err != nil {
+			wrong("jwks_uri", "%v", err)
+		}
+	}
+	if c.JWKSURI != "" && (len(c.JWKS) > 0 || c.JWKSFile != "") {
+		wrong("jwks_uri", "its keys are in jwks_file or at jwks_uri, not both")
+	}
+	if c.AuthMethod == AuthKey && c.keys().empty() && c.JWKSFile == "" {
+		wrong("jwks_file", "is needed by auth_method %s, or jwks_uri", AuthKey)
 	}
 }
 

@@ -17,34 +17,55 @@ import (
 // client answers as late as a wrong secret.
 var nobody = []string{secret.Hash("nobody has this secret")}
 
-// authenticate tells which client sends the request: client_secret_basic,
-// client_secret_post, or a public client by its client_id. Exactly one method
-// (RFC 6749 §2.3). fosite calls it as its client authentication strategy.
+// authenticate tells which client sends the request, by exactly one method (RFC
+// 6749 §2.3): client_secret_basic, client_secret_post, private_key_jwt, or for a
+// public client its client_id. fosite calls it as its client authentication
+// strategy, every other endpoint of applications calls it itself.
 func (p *Provider) authenticate(ctx context.Context, r *http.Request, form url.Values) (*Client, error) {
-	if form.Has("client_assertion") || form.Has("client_assertion_type") {
-		return nil, refused(fosite.ErrInvalidClient, "client assertions are not offered")
+	// A parameter without a value counts as left out (RFC 6749 §3.2): Dovecot sends two such.
+	id, given, assertion := form.Get("client_id"), form.Get("client_secret"), form.Get("client_assertion")
+	headers := r.Header.Values("Authorization")
+	method, ways := AuthNone, 0
+	for _, way := range []struct {
+		sent   bool
+		method string
+	}{{len(headers) > 0, AuthBasic}, {given != "", AuthPost}, {assertion != "" || form.Get("client_assertion_type") != "", AuthKey}} {
+		if way.sent {
+			method = way.method
+			ways++
+		}
 	}
-	id, given := form.Get("client_id"), form.Get("client_secret")
-	sent := given != "" // a parameter without a value counts as left out (RFC 6749 §3.2); Dovecot sends two such
-	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
+	if ways > 1 {
+		return nil, refused(fosite.ErrInvalidRequest, "the client authenticates in more than one way: by header, secret or assertion, only one of them")
+	}
+	switch method {
+	case AuthBasic:
 		user, password, ok := r.BasicAuth()
 		if !ok || len(headers) > 1 {
 			return nil, refused(fosite.ErrInvalidClient, "one Authorization header, Basic, is expected")
 		}
-		if sent {
-			return nil, refused(fosite.ErrInvalidRequest, "the client authenticates twice: by header and in the body")
-		}
 		// RFC 6749 §2.3.1 has both form-encoded; who does not encode sends the
 		// same characters, since neither ids nor our secrets need encoding.
-		user, password = formDecoded(user), formDecoded(password)
+		user, given = formDecoded(user), formDecoded(password)
 		if id != "" && id != user {
 			return nil, refused(fosite.ErrInvalidRequest, "client_id differs from the Authorization header")
 		}
-		id, given, sent = user, password, true
+		id = user
+	case AuthKey:
+		if form.Get("client_assertion_type") != typeClientAssertion || assertion == "" {
+			return nil, refused(fosite.ErrInvalidClient, "client_assertion needs client_assertion_type, exactly %s", typeClientAssertion)
+		}
+		return p.authenticateByKey(ctx, r, id, assertion)
 	}
 	if id == "" {
 		return nil, refused(fosite.ErrInvalidClient, "the client does not say who it is")
 	}
+	return p.authenticateBySecret(ctx, id, method, given)
+}
+
+// authenticateBySecret compares before it looks at anything else, so that what
+// an answer says and how long it takes tells a stranger nothing.
+func (p *Provider) authenticateBySecret(ctx context.Context, id, method, given string) (*Client, error) {
 	c, err := p.clients.Get(ctx, id)
 	if errors.Is(err, ErrUnknownClient) {
 		secretMatches(nobody, given)
@@ -55,7 +76,7 @@ func (p *Provider) authenticate(ctx context.Context, r *http.Request, form url.V
 		return nil, err
 	}
 	if c.Public {
-		if sent && given != "" {
+		if given != "" {
 			return nil, refused(fosite.ErrInvalidClient, "a public client sends no secret")
 		}
 		return c, nil
@@ -68,7 +89,22 @@ func (p *Provider) authenticate(ctx context.Context, r *http.Request, form url.V
 		p.refuse(ctx, nil, audit.Event{Action: "oidc.client", Application: c.ID, Detail: map[string]string{"reason": "secret"}})
 		return nil, refused(fosite.ErrInvalidClient, "unknown client or wrong secret")
 	}
+	if !c.accepts(method) {
+		p.refuse(ctx, nil, audit.Event{Action: "oidc.client", Application: c.ID, Detail: map[string]string{"reason": "method", "method": method}})
+		return nil, refused(fosite.ErrInvalidClient, "the client is registered to authenticate by %s", c.AuthMethod)
+	}
 	return c, nil
+}
+
+// accepts tells whether the client may authenticate by a method.
+func (c *Client) accepts(method string) bool {
+	switch {
+	case c.Public:
+		return method == AuthNone
+	case c.AuthMethod != "":
+		return method == c.AuthMethod
+	}
+	return method == AuthBasic || method == AuthPost
 }
 
 // confidential is authenticate for endpoints where a name alone is no proof.

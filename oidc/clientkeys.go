@@ -33,6 +33,9 @@ const (
 	tokenMost    = 16 << 10 // bytes of a signed token
 )
 
+// foreignAlgs may sign what comes from outside: asymmetric ones only.
+var foreignAlgs = []string{RS256, PS256, ES256, EdDSA}
+
 // foreignKeys remembers the keys of applications that publish them.
 type foreignKeys struct {
 	outside *outside
@@ -119,6 +122,7 @@ func (f *foreignKeys) of(ctx context.Context, s keySource, again bool) ([]jose.J
 		}
 		err = fmt.Errorf("%s: %w", s.uri, err)
 	}
+	one.asked = f.now() // it may have taken its time: whoever waited does not ask again
 	if one.keys != nil {
 		return one.keys, nil // what was known goes on until it can be asked again
 	}
@@ -146,7 +150,7 @@ func (f *foreignKeys) verify(ctx context.Context, s keySource, token string, alg
 		return nil, errors.New("is not a signed JWT in compact form")
 	}
 	header := parsed.Signatures[0].Protected
-	if !slices.Contains(algs, header.Algorithm) || !slices.Contains(algorithms, header.Algorithm) {
+	if !slices.Contains(algs, header.Algorithm) || !slices.Contains(foreignAlgs, header.Algorithm) {
 		return nil, errors.New("is signed with an algorithm that is not accepted")
 	}
 	t := &foreignToken{alg: header.Algorithm, kid: header.KeyID}

@@ -252,11 +252,11 @@ func (c *Clients) List(ctx context.Context) ([]Entry, error) {
 }
 
 // Add registers an application and returns its secret, shown this once ("" for
-// a public one). Every mistake is returned at once.
+// one that has none). Every mistake is returned at once.
 func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client) (string, error) {
 	one.SecretFile, one.SecretHashes = "", nil
 	plain := ""
-	if !one.Public {
+	if !one.Public && one.AuthMethod != AuthKey {
 		plain = secret.Random()
 		one.SecretHashes = []string{secret.Hash(plain)}
 	}
@@ -307,7 +307,7 @@ func (c *Clients) RotateSecret(ctx context.Context, actor audit.Actor, id string
 			return err
 		}
 		if secrets == "[]" {
-			return fmt.Errorf("%s is a public application: it has no secret", id)
+			return fmt.Errorf("%s has no secret: it is public or authenticates by its key", id)
 		}
 		_, err = c.db.Exec(ctx, "UPDATE oidc_client SET secrets = $1, changed = $2 WHERE id = $3",
 			hashesJSON([]string{secret.Hash(plain)}), db.At(c.now()), id)

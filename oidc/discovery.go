@@ -12,7 +12,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 	issuer := p.cfg.Issuer
 	scopes := append([]string(nil), knownScopes...)
 	sort.Strings(scopes)
-	secrets := []string{"client_secret_basic", "client_secret_post"}
+	methods := []string{AuthBasic, AuthPost, AuthKey}
 	d := map[string]any{
 		"issuer":                                         issuer,
 		"authorization_endpoint":                         issuer + "/oauth2/authorize",
@@ -28,9 +28,9 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"grant_types_supported":                          grantTypes,
 		"subject_types_supported":                        []string{"public"},
 		"id_token_signing_alg_values_supported":          algorithms,
-		"token_endpoint_auth_methods_supported":          append(secrets[:2:2], "none"),
-		"introspection_endpoint_auth_methods_supported":  secrets,
-		"revocation_endpoint_auth_methods_supported":     append(secrets[:2:2], "none"),
+		"token_endpoint_auth_methods_supported":          append(methods[:3:3], AuthNone),
+		"introspection_endpoint_auth_methods_supported":  methods,
+		"revocation_endpoint_auth_methods_supported":     append(methods[:3:3], AuthNone),
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true, // RFC 9207
 		"claims_parameter_supported":                     false,
@@ -42,6 +42,10 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"claims_supported": []string{"sub", "iss", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
 			"preferred_username", "name", "given_name", "family_name", "locale", "email", "email_verified", "phone_number", "groups", "groups_csv"},
 		"ui_locales_supported": []string{"fr", "en"},
+
+		"token_endpoint_auth_signing_alg_values_supported":         foreignAlgs,
+		"introspection_endpoint_auth_signing_alg_values_supported": foreignAlgs,
+		"revocation_endpoint_auth_signing_alg_values_supported":    foreignAlgs,
 	}
 	if p.cfg.Documentation != "" {
 		d["service_documentation"] = p.cfg.Documentation

@@ -137,7 +137,7 @@ func (s fositeStore) GetClient(ctx context.Context, id string) (fosite.Client, e
 	return fositeClient{c}, nil
 }
 
-// Client assertions are not offered yet: none is valid.
+// Client assertions are read and remembered in assertion.go, never by fosite.
 func (fositeStore) ClientAssertionJWTValid(context.Context, string) error {
 	return fosite.ErrJTIKnown
 }
@@ -153,7 +153,7 @@ type noHasher struct{}
 func (noHasher) Compare(context.Context, []byte, []byte) error { return fosite.ErrInvalidClient }
 func (noHasher) Hash(context.Context, []byte) ([]byte, error)  { return nil, fosite.ErrServerError }
 
-// noFetch never fetches a client's keys: no client has any yet.
+// noFetch never fetches a client's keys: clientkeys.go does.
 type noFetch struct{}
 
 func (noFetch) Resolve(context.Context, string, bool) (*jose.JSONWebKeySet, error) {

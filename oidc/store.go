@@ -301,5 +301,9 @@ func (s *store) sweep(ctx context.Context) (int64, error) {
 	if err != nil {
 		return tokens, fmt.Errorf("sweep authorizations: %w", err)
 	}
-	return tokens + grants, nil
+	assertions, err := s.db.Exec(ctx, "DELETE FROM oidc_assertion WHERE ends < $1", db.At(now))
+	if err != nil {
+		return tokens + grants, fmt.Errorf("sweep assertions: %w", err)
+	}
+	return tokens + grants + assertions, nil
 }

@@ -94,7 +94,11 @@ func TestWhatTheHouseAllowsIsAllowed(t *testing.T) {
 
 func TestPlantedCallsAreSeen(t *testing.T) {
 	for text, test := range map[string]bool{
-		"package p\nimport \"net/http\"\nfunc h(w http.ResponseWriter) { http.Error(w, \"no\", 500) }": false,
+		"package p\nimport \"net/http\"\nfunc h(w http.ResponseWriter) { http.Error(w, \"no\", 500) }":                     false,
+		"package p\nfunc f(given, clientSecret string) bool { return given == clientSecret }":                              false,
+		"package p\nfunc f(c struct{ Secret string }, given string) bool { return c.Secret != given }":                     false,
+		"package p\nimport \"beffroi/internal/secret\"\nfunc f(a, b string) bool { return secret.Hash(a) == b }":           false,
+		"package p\nimport \"bytes\"\nfunc f(passwordHash, given []byte) bool { return bytes.Equal(given, passwordHash) }": false,
 		"package p\nfunc init() {}": false,
 		"package p\nimport \"testing\"\nfunc TestX(t *testing.T) { t.Skip(\"no server\") }": true,
 		"package p\n// TO" + "DO later\nvar x int":                                          false,
@@ -107,6 +111,17 @@ func TestPlantedCallsAreSeen(t *testing.T) {
 		if found := Banned(Source{Name: "p.go", Test: test, File: file, set: set}); len(found) != 1 {
 			t.Errorf("%q: %v", text, found)
 		}
+	}
+}
+
+func TestWhatTellsNothingMayBeCompared(t *testing.T) {
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "p.go", "package p\nfunc f(secret string, hash []byte) bool { return secret == \"\" || hash != nil || len(secret) == 43 }", parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := Banned(Source{Name: "p.go", File: file, set: set}); len(found) != 0 {
+		t.Error(found)
 	}
 }
 

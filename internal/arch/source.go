@@ -8,12 +8,45 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // wish is a note to oneself; VTODO is a word of iCalendar.
 var wish = regexp.MustCompile(`\b(TODO|FIXME)\b`)
+
+// secretName is how the house names what a stranger must not guess, and its hash.
+var secretName = regexp.MustCompile(`(?i)(secret|password|passcode|verifier|challenge|hash|digest|hmac)$`)
+
+// isSecret tells by its name whether an expression is a secret.
+func isSecret(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return secretName.MatchString(e.Name)
+	case *ast.SelectorExpr:
+		return secretName.MatchString(e.Sel.Name)
+	case *ast.CallExpr:
+		return isSecret(e.Fun)
+	case *ast.IndexExpr:
+		return isSecret(e.X)
+	case *ast.ParenExpr:
+		return isSecret(e.X)
+	}
+	return false
+}
+
+// isConstant tells whether an expression is written in the source, so that
+// comparing with it tells nothing.
+func isConstant(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		return true
+	case *ast.Ident:
+		return e.Name == "nil"
+	}
+	return false
+}
 
 // Source is one parsed Go file of the project.
 type Source struct {
@@ -84,6 +117,10 @@ func Banned(s Source) []string {
 			if n.Recv == nil && n.Name.Name == "init" {
 				say(n.Pos(), "init(): parts are joined in cmd/beffroi/serve.go, in sight")
 			}
+		case *ast.BinaryExpr:
+			if (n.Op == token.EQL || n.Op == token.NEQ) && !s.Test && (isSecret(n.X) && !isConstant(n.Y) || isSecret(n.Y) && !isConstant(n.X)) {
+				say(n.Pos(), "a secret compared by "+n.Op.String()+" tells by its time how much of a guess is right: secret.Equal")
+			}
 		case *ast.CallExpr:
 			selector, ok := n.Fun.(*ast.SelectorExpr)
 			if !ok {
@@ -94,6 +131,8 @@ func Banned(s Source) []string {
 				return true
 			}
 			switch name := selector.Sel.Name; {
+			case on.Name == "bytes" && name == "Equal" && !s.Test && slices.ContainsFunc(n.Args, isSecret):
+				say(n.Pos(), "a secret compared by bytes.Equal tells by its time how much of a guess is right: secret.Equal")
 			case http != "" && on.Name == http && name == "Error" && !s.Test:
 				say(n.Pos(), "http.Error goes on after it: handlers return an error")
 			case s.Test && (name == "Skip" || name == "Skipf" || name == "SkipNow"):

@@ -170,7 +170,7 @@ func (s *Store) Start(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		Ends: db.At(now.Add(s.cfg.Absolute)), hash: secret.Hash(value), version: 1,
 	}
 	old := s.cookieHash(r)
-	if before := From(r.Context()); before != nil && before.Person == person && before.hash == old {
+	if before := From(r.Context()); before != nil && before.Person == person && secret.Equal(before.hash, old) {
 		sess.SID = before.SID
 	}
 	replace := func(ctx context.Context) error {

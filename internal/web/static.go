@@ -17,10 +17,10 @@ import (
 
 type asset struct {
 	body, gzipped []byte
-	kind, hash    string
+	kind, version string // version is of its content
 }
 
-// assets reads every file under static/ once, with its hash and gzip form.
+// assets reads every file under static/ once, with its version and gzip form.
 var assets = sync.OnceValue(func() map[string]asset {
 	all := map[string]asset{}
 	_ = fs.WalkDir(templates.Static, "static", func(name string, d fs.DirEntry, err error) error {
@@ -32,7 +32,7 @@ var assets = sync.OnceValue(func() map[string]asset {
 			return err
 		}
 		sum := sha256.Sum256(body)
-		a := asset{body: body, hash: hex.EncodeToString(sum[:5]), kind: mime.TypeByExtension(path.Ext(name))}
+		a := asset{body: body, version: hex.EncodeToString(sum[:5]), kind: mime.TypeByExtension(path.Ext(name))}
 		if strings.HasSuffix(name, ".js") {
 			a.kind = "text/javascript; charset=utf-8"
 		}
@@ -52,16 +52,16 @@ var assets = sync.OnceValue(func() map[string]asset {
 	return all
 })
 
-// Asset is the address of a file under static/, with its hash in it: a browser
+// Asset is the address of a file under static/, with its version in it: a browser
 // keeps it for good and fetches it again only when it changed.
 func Asset(name string) string {
-	return "/static/" + assets()[name].hash + "/" + name
+	return "/static/" + assets()[name].version + "/" + name
 }
 
 // Static serves /static/HASH/NAME.
 func Static() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		hash, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/static/"), "/")
+		version, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/static/"), "/")
 		a, ok := assets()[name]
 		if !ok || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
 			w.WriteHeader(http.StatusNotFound)
@@ -74,7 +74,7 @@ func Static() http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'")
 		h.Set("Vary", "Accept-Encoding")
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
-		if hash != a.hash {
+		if version != a.version {
 			h.Set("Cache-Control", "no-cache") // an old page asks for a new file
 		}
 		body := a.body
