@@ -22,6 +22,7 @@ var promptValues = []string{"none", "login", "consent", "select_account"}
 type authRequest struct {
 	client      *Client
 	redirectURI string
+	mode        string // how it is answered: one of responseModes
 	state       string
 	nonce       string
 	challenge   string
@@ -115,6 +116,9 @@ func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRe
 	no := func(code, description string) error {
 		return &authError{request: a, code: code, description: description}
 	}
+	if err := a.readMode(form, no); err != nil {
+		return nil, err
+	}
 	if again != "" {
 		return nil, no("invalid_request", "the parameter "+printable(again)+" stands twice")
 	}
@@ -155,9 +159,6 @@ func (a *authRequest) readShape(form url.Values, no func(code, description strin
 		return no("invalid_request", "response_type is missing")
 	default:
 		return no("unsupported_response_type", "only response_type=code is offered")
-	}
-	if m := form.Get("response_mode"); m != "" && m != "query" {
-		return no("invalid_request", "only response_mode=query is offered")
 	}
 	if a.nonce = form.Get("nonce"); len(a.nonce) > 1024 {
 		return no("invalid_request", "nonce is longer than 1024 characters")
@@ -279,31 +280,9 @@ func (p *Provider) answerAuthorizeError(w http.ResponseWriter, r *http.Request, 
 	if !errors.As(err, &e) {
 		return err
 	}
-	if err := p.redirectError(w, e.request, e.code, e.description); err != nil {
+	if err := p.redirectError(w, r, e.request, e.code, e.description); err != nil {
 		return err
 	}
 	p.log.InfoContext(r.Context(), "authorization refused", "application", e.request.client.ID, "error", e.Error(), "request", web.RequestID(r.Context()))
 	return nil
-}
-
-// redirectError is RFC 6749 §4.1.2.1.
-func (p *Provider) redirectError(w http.ResponseWriter, a *authRequest, code, description string) error {
-	parameters := url.Values{"error": {code}}
-	if description != "" {
-		parameters.Set("error_description", description)
-	}
-	p.redirectBack(w, a, parameters)
-	return nil
-}
-
-// redirectBack answers 303 to the application, with state as it came and iss
-// (RFC 9207), which tells the application which provider answers.
-func (p *Provider) redirectBack(w http.ResponseWriter, a *authRequest, parameters url.Values) {
-	if a.state != "" {
-		parameters.Set("state", a.state)
-	}
-	parameters.Set("iss", p.cfg.Issuer)
-	w.Header().Set("Location", withParameters(a.redirectURI, parameters))
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusSeeOther)
 }

@@ -24,7 +24,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"jwks_uri":                                       issuer + "/jwks",
 		"scopes_supported":                               scopes,
 		"response_types_supported":                       []string{"code"},
-		"response_modes_supported":                       []string{"query"},
+		"response_modes_supported":                       responseModes,
 		"grant_types_supported":                          grantTypes,
 		"subject_types_supported":                        []string{"public"},
 		"id_token_signing_alg_values_supported":          algorithms,

@@ -43,11 +43,11 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 	}
 	if a.hintSub != "" && a.hintSub != who.Person.ID {
 		// OpenID Connect Core §3.1.2.1: not for somebody else than the hint names.
-		return p.redirectError(w, a, "login_required", "somebody else is signed in")
+		return p.redirectError(w, r, a, "login_required", "somebody else is signed in")
 	}
 	acr, ok := a.wish.answer(who.Level, a.client)
 	if !ok {
-		return p.redirectError(w, a, "unmet_authentication_requirements", "the sign-in proves less than acr asks")
+		return p.redirectError(w, r, a, "unmet_authentication_requirements", "the sign-in proves less than acr asks")
 	}
 	request, err := p.engine.NewAuthorizeRequest(ctx, a.request())
 	if err != nil {
@@ -57,8 +57,7 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 	if err != nil {
 		return err // nothing of the sign-in is kept; the site answers
 	}
-	p.redirectBack(w, a, response.GetParameters())
-	return nil
+	return p.redirectBack(w, r, a, response.GetParameters())
 }
 
 // makeCode stores the authorization. A sign-in, whose transaction this joins,
@@ -96,7 +95,7 @@ func (f finisher) Refuse(w http.ResponseWriter, r *http.Request, raw []byte, why
 	if reason == "" {
 		reason = "access_denied"
 	}
-	return f.p.redirectError(w, a, reason, "the request could not be answered without a page")
+	return f.p.redirectError(w, r, a, reason, "the request could not be answered without a page")
 }
 
 // Application reads the application again, at each step of the sign-in.

@@ -289,24 +289,6 @@ func TestT13ClientErrorsCarryAChallengeAndUnknownGrantsTheirName(t *testing.T) {
 	w.refusedWith(w.post("/oauth2/token", "imap", url.Values{"grant_type": {GrantClientCredentials}}), "unauthorized_client")
 }
 
-func TestT14SuccessAndErrorNameTheIssuer(t *testing.T) {
-	w := onOne(t)
-	if iss := w.authorize(request("tool")).location().Get("iss"); iss != w.http.URL {
-		t.Errorf("iss on success: %q", iss)
-	}
-	a := w.authorize(request("tool", "response_type", "token"))
-	w.redirectedWith(a, "unsupported_response_type")
-	if a.location().Get("state") != "st-1" {
-		t.Error("the error lost the state")
-	}
-	w.redirectedWith(w.authorize(request("tool", "response_type", "-")), "invalid_request")
-	w.redirectedWith(w.authorize(request("tool", "response_type", "code id_token")), "unsupported_response_type")
-	w.redirectedWith(w.authorize(request("tool", "response_mode", "fragment")), "invalid_request")
-	if w.authorize(request("tool", "response_mode", "query")).location().Get("code") == "" {
-		t.Error("response_mode=query is the only one and is refused")
-	}
-}
-
 func TestT15T21OnlyTheRegisteredRedirectURIIsFollowed(t *testing.T) {
 	w := onOne(t)
 	w.notRedirected(w.authorize(request("nobody")))
@@ -385,11 +367,6 @@ func TestT16ARefreshNarrowsAndLeaksNothing(t *testing.T) {
 		w.refusedWith(w.refresh("tool", c.text("refresh_token"), "scope", "openid groups"), "invalid_scope")
 		w.must(w.refresh("tool", c.text("refresh_token")), 200) // a refusal spends nothing
 	})
-}
-
-func TestT17NoFormPostPageIsServed(t *testing.T) {
-	w := onOne(t)
-	w.redirectedWith(w.authorize(request("tool", "response_mode", "form_post")), "invalid_request")
 }
 
 func TestT18LargeAndStrangeBodiesAreRefused(t *testing.T) {

@@ -300,11 +300,19 @@ type answer struct {
 
 func (a answer) text(name string) string { s, _ := a.json[name].(string); return s }
 
-// location is where the answer leads, with its parameters.
+// location is what an authorization answer tells the application, whichever
+// way it travels.
 func (a answer) location() url.Values {
+	if a.header.Get("Location") == "" {
+		return a.posted()
+	}
 	u, err := url.Parse(a.header.Get("Location"))
 	if err != nil {
 		return nil
+	}
+	if u.Fragment != "" {
+		q, _ := url.ParseQuery(u.EscapedFragment())
+		return q
 	}
 	return u.Query()
 }
@@ -451,7 +459,7 @@ func (w *world) refusedWith(a answer, code string) {
 func (w *world) redirectedWith(a answer, code string) {
 	w.t.Helper()
 	q := a.location()
-	if a.status != http.StatusSeeOther || q.Get("error") != code || q.Get("code") != "" || q.Get("iss") != w.http.URL {
+	if a.status != http.StatusSeeOther && len(a.posted()) == 0 || q.Get("error") != code || q.Get("code") != "" || q.Get("iss") != w.http.URL {
 		w.t.Fatalf("got %d %s %s, want the error %s at the redirect URI", a.status, a.header.Get("Location"), a.body, code)
 	}
 }

@@ -20,3 +20,17 @@ type OidcLoggedOut struct {
 }
 
 func (OidcLoggedOut) Template() string { return "oidc_loggedout.html" }
+
+// OidcAnswer posts the answer of a sign-in to the application that asked
+// (response_mode=form_post).
+type OidcAnswer struct {
+	Layout
+	Application string // its name
+	Action      string // its redirect URI
+	Fields      []OidcField
+}
+
+// OidcField is one parameter of the answer.
+type OidcField struct{ Name, Value string }
+
+func (OidcAnswer) Template() string { return "oidc_answer.html" }
