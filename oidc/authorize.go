@@ -31,7 +31,7 @@ type authRequest struct {
 	maxAge      *int64
 	loginHint   string
 	uiLocales   string
-	hintSub     string // whom the id_token_hint names
+	hintSub     string // whom the id_token_hint names, as the client knows the person
 	wish        acrWish
 	form        url.Values // what has a meaning here, and nothing else
 }
@@ -131,7 +131,7 @@ func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRe
 	if err := a.readPKCE(form, no); err != nil {
 		return nil, err
 	}
-	if err := p.readIdentity(a, form, no); err != nil {
+	if err := p.readIdentity(ctx, a, form, no); err != nil {
 		return nil, err
 	}
 	a.form = url.Values{}
@@ -206,7 +206,7 @@ func (a *authRequest) readPKCE(form url.Values, no func(code, description string
 }
 
 // readIdentity reads what the request says of the person and of the sign-in.
-func (p *Provider) readIdentity(a *authRequest, form url.Values, no func(code, description string) error) error {
+func (p *Provider) readIdentity(ctx context.Context, a *authRequest, form url.Values, no func(code, description string) error) error {
 	prompts := words(form.Get("prompt"))
 	for _, s := range prompts {
 		if !slices.Contains(promptValues, s) {
@@ -239,7 +239,7 @@ func (p *Provider) readIdentity(a *authRequest, form url.Values, no func(code, d
 		return no("unmet_authentication_requirements", "no sign-in here proves what acr asks")
 	}
 	if form.Get("id_token_hint") != "" {
-		hint, err := p.readHint(form.Get("id_token_hint"))
+		hint, err := p.readHint(ctx, form.Get("id_token_hint"))
 		if err != nil || hint.client != a.client.ID {
 			return no("invalid_request", "id_token_hint is not an ID token of this application")
 		}

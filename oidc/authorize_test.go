@@ -14,7 +14,7 @@ import (
 // URI, or with a page; and what it accepts, it accepts again from its own form.
 func FuzzAuthorize(f *testing.F) {
 	w := onOne(f)
-	idToken, err := w.p.keys.sign(RS256, map[string]any{"iss": w.p.cfg.Issuer, "aud": "tool", "sub": marie})
+	idToken, err := w.p.keys.sign(f.Context(), RS256, typJWT, map[string]any{"iss": w.p.cfg.Issuer, "aud": "tool", "sub": marie, "at_hash": "x"})
 	if err != nil {
 		f.Fatal(err)
 	}

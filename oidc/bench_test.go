@@ -142,7 +142,7 @@ func BenchmarkSign(b *testing.B) {
 	for _, alg := range algorithms {
 		b.Run(alg, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := w.p.keys.sign(alg, claims); err != nil {
+				if _, err := w.p.keys.sign(b.Context(), alg, typJWT, claims); err != nil {
 					b.Fatal(err)
 				}
 			}

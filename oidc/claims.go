@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -8,10 +9,11 @@ import (
 	"beffroi/directory"
 )
 
-// personClaims is what the scopes tell about a person, beside sub. It is pure;
-// what the directory does not hold is left out.
-func personClaims(person directory.Person, scopes []string) map[string]any {
-	claims := map[string]any{"sub": person.ID}
+// personClaims is what the scopes tell about a person, beside sub, by which the
+// asking application knows the person. It is pure; what the directory does not
+// hold is left out.
+func personClaims(sub string, person directory.Person, scopes []string) map[string]any {
+	claims := map[string]any{"sub": sub}
 	put := func(name, value string) {
 		if value != "" {
 			claims[name] = value
@@ -46,8 +48,8 @@ func putGroups(claims map[string]any, groups []string) {
 }
 
 // idToken signs the ID token of an issue (OpenID Connect Core §2).
-func (p *Provider) idToken(i *issue, access string) (string, error) {
-	claims := personClaims(i.person, i.scopes)
+func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string, error) {
+	claims := personClaims(p.subject(i.client, i.person.ID), i.person, i.scopes)
 	now := p.now()
 	claims["iss"] = p.cfg.Issuer
 	claims["aud"] = i.client.ID
@@ -58,26 +60,28 @@ func (p *Provider) idToken(i *issue, access string) (string, error) {
 	claims["acr"] = i.grant.ACR
 	claims["amr"] = words(i.grant.AMR)
 	claims["sid"] = i.grant.SID
-	claims["at_hash"] = leftHalf(access)
+	claims["at_hash"] = leftHalf(i.client.IDTokenAlg, access)
 	if i.grant.Nonce != "" && i.stores.Origin == originCode {
 		claims["nonce"] = i.grant.Nonce // not repeated on refresh (§12.2, T16)
 	}
-	return p.keys.sign(i.client.IDTokenAlg, claims)
+	return p.keys.sign(ctx, i.client.IDTokenAlg, typJWT, claims)
 }
 
-// hint is an ID token that comes back.
+// hint is an ID token that comes back. sub is what the client knows the person
+// by: compare it with Provider.subject.
 type hint struct{ client, sub, sid, login string }
 
 // readHint reads an id_token_hint: signed here, for one client, expired or not
-// (RP-Initiated Logout §2: sessions outlive ID tokens).
-func (p *Provider) readHint(idToken string) (hint, error) {
-	claims, err := p.keys.verify(idToken)
+// (RP-Initiated Logout §2: sessions outlive ID tokens). Other tokens signed
+// here have another typ, or no at_hash, which every ID token has.
+func (p *Provider) readHint(ctx context.Context, idToken string) (hint, error) {
+	t, err := p.keys.verify(ctx, idToken)
 	if err != nil {
 		return hint{}, err
 	}
-	text := func(name string) string { s, _ := claims[name].(string); return s }
+	text := func(name string) string { s, _ := t.claims[name].(string); return s }
 	h := hint{client: text("aud"), sub: text("sub"), sid: text("sid"), login: text("preferred_username")}
-	if text("iss") != p.cfg.Issuer || h.client == "" || h.sub == "" {
+	if t.typ != typJWT || text("iss") != p.cfg.Issuer || h.client == "" || h.sub == "" || text("at_hash") == "" {
 		return hint{}, errors.New("the hint is not an ID token of this provider")
 	}
 	return h, nil

@@ -122,7 +122,7 @@ type Client struct {
 	// audience, or, where they have no other audience, as their client.
 	TokenFormat string `yaml:"token_format" json:"token_format,omitempty"` // FormatOpaque (default), FormatJWT or FormatOldJWT
 	TokenAlg    string `yaml:"token_alg" json:"token_alg,omitempty"`       // RS256 (default), PS256, ES256, EdDSA
-	// SubjectType is "public" (default) or "pairwise": a sub that other sectors
+	// SubjectType is SubjectPublic (default) or SubjectPairwise: a sub that other sectors
 	// do not share (OpenID Connect Core §8). The sector is the host of
 	// SectorURI, or of the redirect URIs.
 	SubjectType string `yaml:"subject_type" json:"subject_type,omitempty"`
@@ -184,7 +184,7 @@ func (c Client) withDefaults(assurance int) Client {
 		c.Consent = ConsentNever
 	}
 	if c.SubjectType == "" {
-		c.SubjectType = "public"
+		c.SubjectType = SubjectPublic
 	}
 	if c.Assurance == 0 {
 		c.Assurance = max(assurance, 1)
@@ -248,6 +248,7 @@ func (c Client) Validate() []error {
 	}
 	c.validateGrants(wrong)
 	c.validateSecrets(wrong)
+	c.validateSubject(wrong)
 	return all
 }
 
@@ -262,7 +263,7 @@ func (c Client) validateChoices(wrong func(key, format string, args ...any)) {
 		{"consent", c.Consent, []string{ConsentNever, ConsentOnce, ConsentAlways}},
 		{"profile", c.Profile, []string{ProfileProConnect}},
 		{"token_format", c.TokenFormat, []string{FormatOpaque, FormatJWT, FormatOldJWT}},
-		{"subject_type", c.SubjectType, []string{"public", "pairwise"}},
+		{"subject_type", c.SubjectType, []string{SubjectPublic, SubjectPairwise}},
 		{"id_token_alg", c.IDTokenAlg, algorithms},
 		{"userinfo_alg", c.UserinfoAlg, algorithms},
 		{"introspection_alg", c.IntrospectionAlg, algorithms},

@@ -193,7 +193,7 @@ func TestReplicasStartingTogetherAgreeOnTheirKeys(t *testing.T) {
 		}
 		wg.Wait()
 		for _, s := range sets {
-			if s == nil || string(s.jwks) != string(sets[0].jwks) || len(s.byID) != 2 {
+			if s == nil || string(s.jwks) != string(sets[0].jwks) || len(s.byID) != len(algorithms) {
 				t.Fatal("the replicas differ")
 			}
 		}

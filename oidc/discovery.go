@@ -26,7 +26,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"response_types_supported":                       []string{"code"},
 		"response_modes_supported":                       responseModes,
 		"grant_types_supported":                          grantTypes,
-		"subject_types_supported":                        []string{"public"},
+		"subject_types_supported":                        []string{SubjectPublic, SubjectPairwise},
 		"id_token_signing_alg_values_supported":          algorithms,
 		"token_endpoint_auth_methods_supported":          append(methods[:3:3], AuthNone),
 		"introspection_endpoint_auth_methods_supported":  methods,

@@ -2,6 +2,8 @@ package oidc
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +12,17 @@ import (
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 )
+
+// headerOf is the header of a JWT.
+func headerOf(token string) map[string]any {
+	raw, _, _ := strings.Cut(token, ".")
+	header := map[string]any{}
+	decoded, err := base64.RawURLEncoding.DecodeString(raw)
+	if err != nil || json.Unmarshal(decoded, &header) != nil {
+		return nil
+	}
+	return header
+}
 
 // idClaims verifies an ID token with go-oidc, which is not ours, and returns
 // its claims.
@@ -33,8 +46,13 @@ func (w *world) idClaims(client, raw string) map[string]any {
 
 func TestASignInGivesTokensThatAnotherLibraryAccepts(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		for _, client := range []string{"tool", "old"} {
+		for _, alg := range algorithms {
+			client := "tool-" + alg
+			w.register(tool(func(c *Client) { c.ID, c.IDTokenAlg, c.Home = client, alg, "" }))
 			a := w.tokens(client)
+			if got := headerOf(a.text("id_token"))["alg"]; got != alg {
+				t.Errorf("signed with %v, want %s", got, alg)
+			}
 			provider, err := gooidc.NewProvider(t.Context(), w.http.URL)
 			if err != nil {
 				t.Fatal(err)

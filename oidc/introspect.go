@@ -79,7 +79,7 @@ func (p *Provider) describe(ctx context.Context, c *Client, plain string) (map[s
 	if err != nil {
 		return nil, err
 	}
-	answer["sub"], answer["username"] = person.ID, person.Login
+	answer["sub"], answer["username"] = p.subject(c, person.ID), person.Login
 	answer["acr"], answer["amr"], answer["auth_time"], answer["sid"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix(), l.grant.SID
 	if person.Mail != "" {
 		answer["email"] = person.Mail

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -24,15 +25,15 @@ import (
 // 2030; 4096 would make each signature five times dearer.
 const rsaBits = 2048
 
-// algorithms are those that tokens are signed with, the default first.
-var algorithms = []string{RS256, ES256}
+// algorithms are those that tokens are signed with, the default first. Each
+// has keys of its own: an RSA key signs RS256 or PS256, never both.
+var algorithms = []string{RS256, PS256, ES256, EdDSA}
 
 // key is one signing key.
 type key struct {
 	kid     string
 	alg     string
 	private crypto.Signer
-	header  string // the JWS header, encoded once
 }
 
 // keySet is what signs and verifies. It does not change after start.
@@ -123,8 +124,12 @@ func storeKey(ctx context.Context, d *db.DB, s *secret.Sealer, k *key, now time.
 }
 
 func generate(alg string) (crypto.Signer, error) {
-	if alg == ES256 {
+	switch alg {
+	case ES256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case EdDSA:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
 	}
 	return rsa.GenerateKey(rand.Reader, rsaBits)
 }
@@ -140,20 +145,15 @@ func newKey(alg string, signer crypto.Signer) (*key, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(canonical)
-	kid := base64.RawURLEncoding.EncodeToString(sum[:])
-	header, err := json.Marshal(map[string]string{"alg": alg, "kid": kid, "typ": "JWT"})
-	if err != nil {
-		return nil, err
-	}
-	return &key{kid: kid, alg: alg, private: signer, header: base64.RawURLEncoding.EncodeToString(header)}, nil
+	return &key{kid: base64.RawURLEncoding.EncodeToString(sum[:]), alg: alg, private: signer}, nil
 }
 
-// publicMembers are the required members of the JWK (RFC 7518 §6).
+// publicMembers are the required members of the JWK (RFC 7518 §6, RFC 8037 §2).
 func publicMembers(alg string, public crypto.PublicKey) (map[string]string, error) {
 	b64 := base64.RawURLEncoding.EncodeToString
 	switch p := public.(type) {
 	case *rsa.PublicKey:
-		if alg != RS256 {
+		if alg != RS256 && alg != PS256 {
 			break
 		}
 		return map[string]string{"kty": "RSA", "n": b64(p.N.Bytes()), "e": b64([]byte{byte(p.E >> 16), byte(p.E >> 8), byte(p.E)})}, nil
@@ -166,6 +166,11 @@ func publicMembers(alg string, public crypto.PublicKey) (map[string]string, erro
 			return nil, err
 		}
 		return map[string]string{"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}, nil
+	case ed25519.PublicKey:
+		if alg != EdDSA {
+			break
+		}
+		return map[string]string{"kty": "OKP", "crv": "Ed25519", "x": b64(p)}, nil
 	}
 	return nil, fmt.Errorf("a %T does not sign %s", public, alg)
 }

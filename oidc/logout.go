@@ -35,7 +35,7 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sess := session.From(r.Context())
-	if sess != nil && (l.hint.sub == "" || l.hint.sub != sess.Person || l.hint.sid != "" && l.hint.sid != sess.SID) {
+	if sess != nil && (l.hint.sub == "" || l.hint.sub != p.subject(l.client, sess.Person) || l.hint.sid != "" && l.hint.sid != sess.SID) {
 		return p.askLogout(w, r, l)
 	}
 	return p.endAndReturn(w, r, l)
@@ -70,7 +70,7 @@ func (p *Provider) parseLogout(ctx context.Context, form url.Values) (*logoutReq
 	id := form.Get("client_id")
 	if raw := form.Get("id_token_hint"); raw != "" {
 		var err error
-		if l.hint, err = p.readHint(raw); err != nil {
+		if l.hint, err = p.readHint(ctx, raw); err != nil {
 			return nil, bad(err)
 		}
 		if id != "" && id != l.hint.client {

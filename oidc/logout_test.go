@@ -24,7 +24,7 @@ func (w *world) forgedHints(idToken string) map[string]string {
 	mac.Write([]byte(hs))
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	other := b64([]byte(strings.Replace(string(payload), marie, paul, 1)))
-	wrongIssuer, _ := w.p.keys.sign(RS256, map[string]any{"iss": "https://evil.test", "aud": "tool", "sub": marie})
+	wrongIssuer, _ := w.p.keys.sign(w.t.Context(), RS256, typJWT, map[string]any{"iss": "https://evil.test", "aud": "tool", "sub": marie, "at_hash": "x"})
 	return map[string]string{
 		"alg none":       none + ".",
 		"alg none, kept": none + "." + parts[2],

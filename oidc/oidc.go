@@ -158,6 +158,7 @@ type Provider struct {
 	now       func() time.Time
 	store     *store
 	keys      *keySet
+	salt      []byte // of pairwise subjects
 	outside   *outside
 	foreign   *foreignKeys
 	engine    *fosite.Fosite
@@ -187,13 +188,17 @@ func New(d Dependencies) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	salt, err := openSalt(ctx, d.DB, d.Sealer, d.Now)
+	if err != nil {
+		return nil, err
+	}
 	out, err := newOutside(cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
 	p := &Provider{
 		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
-		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys,
+		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace},
 	}
 	p.engine = p.newEngine()

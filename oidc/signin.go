@@ -41,7 +41,7 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 	if err != nil {
 		return p.answerAuthorizeError(w, r, err)
 	}
-	if a.hintSub != "" && a.hintSub != who.Person.ID {
+	if a.hintSub != "" && a.hintSub != p.subject(a.client, who.Person.ID) {
 		// OpenID Connect Core §3.1.2.1: not for somebody else than the hint names.
 		return p.redirectError(w, r, a, "login_required", "somebody else is signed in")
 	}

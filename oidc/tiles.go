@@ -29,7 +29,7 @@ func (p *Provider) applications(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	person, _, err := p.personOf(r, plain, "applications")
+	person, _, _, err := p.personOf(r, plain, "applications")
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
@@ -82,7 +82,7 @@ func (p *Provider) people(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	if _, _, err := p.personOf(r, plain, "people"); err != nil {
+	if _, _, _, err := p.personOf(r, plain, "people"); err != nil {
 		return p.writeBearerError(w, err)
 	}
 	text := r.URL.Query().Get("q")

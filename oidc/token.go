@@ -54,7 +54,7 @@ func (p *Provider) issueTokens(r *http.Request) (map[string]any, error) {
 	}
 	if i.grant.ID != "" && slices.Contains(i.scopes, "openid") && i.stores.Origin != originExchange {
 		// Signed after the database is done with: nothing waits for it.
-		idToken, err := p.idToken(i, response.GetAccessToken())
+		idToken, err := p.idToken(ctx, i, response.GetAccessToken())
 		if err != nil {
 			return nil, err
 		}

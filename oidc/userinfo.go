@@ -34,31 +34,31 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	person, l, err := p.personOf(r, plain, "openid")
+	person, c, l, err := p.personOf(r, plain, "openid")
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	claims := personClaims(person, words(l.Scope))
+	claims := personClaims(p.subject(c, person.ID), person, words(l.Scope))
 	claims["acr"], claims["amr"], claims["auth_time"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix()
 	return writeJSON(w, http.StatusOK, claims)
 }
 
 // personOf is the person behind a token with the scope, as the gate sees the
-// person now.
-func (p *Provider) personOf(r *http.Request, plain, scope string) (directory.Person, *living, error) {
+// person now, and the application that the token was issued to.
+func (p *Provider) personOf(r *http.Request, plain, scope string) (directory.Person, *Client, *living, error) {
 	l, c, err := p.bearer(r, plain, scope)
 	if err != nil {
-		return directory.Person{}, nil, err
+		return directory.Person{}, nil, nil, err
 	}
 	person, err := p.admitNow(r.Context(), c, l)
 	switch why := signin.Refused(err); {
 	case why == nil:
 	case why.Reason == signin.TooWeak:
-		return directory.Person{}, nil, errTooWeak{acrName(c.app.Policy.Least(), acrWish{}.vocabulary(c))}
+		return directory.Person{}, nil, nil, errTooWeak{acrName(c.app.Policy.Least(), acrWish{}.vocabulary(c))}
 	default:
-		return directory.Person{}, nil, errInvalidToken.WithWrap(err)
+		return directory.Person{}, nil, nil, errInvalidToken.WithWrap(err)
 	}
-	return person, l, err
+	return person, c, l, err
 }
 
 // bearerToken finds the token of a request (RFC 6750 §2.1, §2.2): in the

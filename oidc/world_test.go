@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -270,6 +271,33 @@ func newWorld(t testing.TB, d *db.DB) *world {
 	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, Sessions: session.New(d, session.Config{Site: "provider", Now: w.clock.now}), Audit: w.audit})
 	w.p.Mount(mux, site)
 	return w
+}
+
+// register adds an application as the configuration file would.
+func (w *world) register(c Client) {
+	w.t.Helper()
+	if err := errors.Join(c.Validate()...); err != nil {
+		w.t.Fatal(err)
+	}
+	c = c.withDefaults(1)
+	w.p.clients.loading.Lock()
+	defer w.p.clients.loading.Unlock()
+	w.p.clients.fixed[c.ID] = &c
+	stored, err := w.p.clients.stored(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.p.clients.current.Store(w.p.clients.assemble(stored))
+}
+
+// client is a registered application.
+func (w *world) client(id string) *Client {
+	w.t.Helper()
+	c, err := w.p.clients.Get(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
 }
 
 // onBoth runs a test on SQLite and on PostgreSQL.

@@ -54,7 +54,7 @@ func (a *appFlags) add(flags *flag.FlagSet) {
 	flags.Var(&a.grants, "grants", "`GRANTS` it may use")
 	flags.Var(&a.exchange, "exchange-to", "`AUDIENCES` for which it may exchange tokens")
 	flags.StringVar(&a.client.Audience, "audience", "", "the resource `NAME` that it is, for introspection")
-	flags.StringVar(&a.client.IDTokenAlg, "id-token-alg", "", "`ALG` of its ID tokens: RS256 or ES256")
+	flags.StringVar(&a.client.IDTokenAlg, "id-token-alg", "", "`ALG` of its ID tokens: RS256, PS256, ES256 or EdDSA")
 	flags.BoolVar(&a.client.Public, "public", false, "it can keep no secret (in a browser, on a telephone)")
 	flags.BoolVar(&a.client.PKCEWaived, "no-pkce", false, "it cannot do PKCE (old software only)")
 }
