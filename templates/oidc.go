@@ -8,9 +8,21 @@ type OidcLogout struct {
 	Application string // its name
 	Back        string // where to go afterwards
 	State       string
+	Locales     string // what the application proposed as languages
 }
 
 func (OidcLogout) Template() string { return "oidc_logout.html" }
+
+// OidcLogoutRefused says why an application's request to sign out was not
+// followed, and lets a person who is signed in do it here.
+type OidcLogoutRefused struct {
+	Layout
+	Why         string // "unread", "hint", "unnamed" or "return"
+	Application string // its name; empty when unknown
+	SignedIn    bool
+}
+
+func (OidcLogoutRefused) Template() string { return "oidc_logout_refused.html" }
 
 // OidcLoggedOut says that it is done.
 type OidcLoggedOut struct {

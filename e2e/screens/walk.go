@@ -105,6 +105,9 @@ func (c *camera) inside() []step {
 			return c.open(c.provider + "/oauth2/authorize?client_id=demo-tool&response_type=code&redirect_uri=https%3A%2F%2Felsewhere.test%2F")
 		}},
 		{"logout-question", func() error { return c.open(c.provider + "/oauth2/logout?client_id=demo-tool") }},
+		{"logout-refused", func() error {
+			return c.open(c.provider + "/oauth2/logout?client_id=demo-tool&post_logout_redirect_uri=https%3A%2F%2Felsewhere.test%2F")
+		}},
 		{"refused", func() error { return c.open(c.authorize("direction-tool")) }},
 		{"error-404", to("/nowhere")},
 		{"error-404-provider", func() error { return c.open(c.provider + "/nowhere") }},
