@@ -146,7 +146,8 @@ type Client struct {
 	// AssertionIssuers may vouch for people to it (RFC 7523 §2.1, JWT bearer).
 	AssertionIssuers []AssertionIssuer `yaml:"assertion_issuers" json:"assertion_issuers,omitempty"`
 
-	app signin.Application // made once, by withDefaults
+	app     signin.Application // made once, by withDefaults
+	secrets storedSecrets
 }
 
 // AssertionIssuer is a system of the academy that has identified a person

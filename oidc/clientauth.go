@@ -81,7 +81,7 @@ func (p *Provider) authenticateBySecret(ctx context.Context, id, method, given s
 		}
 		return c, nil
 	}
-	hashes := c.SecretHashes
+	hashes := c.liveSecrets(p.now())
 	if len(hashes) == 0 {
 		hashes = nobody
 	}

@@ -59,6 +59,8 @@ type Entry struct {
 	FromFile bool      `json:"from_file"`
 	Created  time.Time `json:"created,omitzero"`
 	Changed  time.Time `json:"changed,omitzero"`
+
+	Secrets []SecretState `json:"secrets"` // those that live now
 }
 
 // OpenClients reads the registry. Every mistake of the file's applications is
@@ -143,19 +145,23 @@ func (c *Clients) stored(ctx context.Context) ([]Entry, error) {
 	all, err := db.All(ctx, c.db, func(scan func(...any) error) (Entry, error) {
 		var e Entry
 		var document, secrets string
-		var created, changed db.Time
-		if err := scan(&document, &secrets, &created, &changed); err != nil {
+		var created, changed, formerEnds, made db.Time
+		if err := scan(&document, &secrets, &created, &changed, &e.secrets.former, &formerEnds, &made); err != nil {
 			return e, err
 		}
 		if err := json.Unmarshal([]byte(document), &e.Client); err != nil {
 			return e, fmt.Errorf("stored application: %w", err)
+		}
+		e.secrets.formerEnds, e.secrets.made = formerEnds.Time, made.Time
+		if made.IsZero() {
+			e.secrets.made = created.Time
 		}
 		if err := json.Unmarshal([]byte(secrets), &e.SecretHashes); err != nil {
 			return e, fmt.Errorf("secrets of application %s: %w", e.ID, err)
 		}
 		e.Client, e.Created, e.Changed = e.withDefaults(c.assurance), created.Time, changed.Time
 		return e, nil
-	}, "SELECT document, secrets, created, changed FROM oidc_client ORDER BY id")
+	}, "SELECT document, secrets, created, changed, former, former_ends, secret_made FROM oidc_client ORDER BY id")
 	if err != nil {
 		return nil, fmt.Errorf("read applications: %w", err)
 	}
@@ -247,17 +253,31 @@ func (c *Clients) List(ctx context.Context) ([]Entry, error) {
 	for _, one := range c.fixed {
 		all = append(all, Entry{Client: *one, FromFile: true})
 	}
+	now := c.now()
+	for i := range all {
+		all[i].Secrets = all[i].secretStates(now)
+	}
 	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
 	return all, nil
 }
 
 // Add registers an application and returns its secret, shown this once ("" for
-// one that has none). Every mistake is returned at once.
-func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client) (string, error) {
+// one that has none): chosen, or one made here when chosen is not given. Every
+// mistake is returned at once.
+func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client, chosen ...string) (string, error) {
 	one.SecretFile, one.SecretHashes = "", nil
 	plain := ""
-	if !one.Public && one.AuthMethod != AuthKey {
+	switch wants := !one.Public && one.AuthMethod != AuthKey; {
+	case len(chosen) > 0 && !wants:
+		return "", fmt.Errorf("application %q: has no use for a secret", one.ID)
+	case len(chosen) > 0:
+		if plain = chosen[0]; checkChosen(plain) != nil {
+			return "", fmt.Errorf("application %q: %w", one.ID, checkChosen(plain))
+		}
+	case wants:
 		plain = secret.Random()
+	}
+	if plain != "" {
 		one.SecretHashes = []string{secret.Hash(plain)}
 	}
 	if err := errors.Join(one.Validate()...); err != nil {
@@ -275,7 +295,7 @@ func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client) (strin
 	if err != nil {
 		return "", fmt.Errorf("register %s: %w", one.ID, err)
 	}
-	err = c.change(ctx, actor, "app.add", one.ID, func(ctx context.Context) error {
+	err = c.change(ctx, actor, audit.Event{Action: "app.add", Application: one.ID}, func(ctx context.Context) error {
 		now := db.At(c.now())
 		n, err := c.db.Exec(ctx, "INSERT INTO oidc_client (id, document, secrets, created, changed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
 			one.ID, string(document), hashesJSON(one.SecretHashes), now, now)
@@ -290,41 +310,12 @@ func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client) (strin
 	return plain, nil
 }
 
-// RotateSecret gives the application a new secret and returns it, shown this
-// once. The former one stops working within seconds.
-func (c *Clients) RotateSecret(ctx context.Context, actor audit.Actor, id string) (string, error) {
-	if c.fixed[id] != nil {
-		return "", fmt.Errorf("%s: %w", id, ErrClientFixed)
-	}
-	plain := secret.Random()
-	err := c.change(ctx, actor, "app.rotate-secret", id, func(ctx context.Context) error {
-		var secrets string
-		err := c.db.QueryRow(ctx, "SELECT secrets FROM oidc_client WHERE id = $1", id).Scan(&secrets)
-		if errors.Is(err, db.ErrNotFound) {
-			return fmt.Errorf("%s: %w", id, ErrUnknownClient)
-		}
-		if err != nil {
-			return err
-		}
-		if secrets == "[]" {
-			return fmt.Errorf("%s has no secret: it is public or authenticates by its key", id)
-		}
-		_, err = c.db.Exec(ctx, "UPDATE oidc_client SET secrets = $1, changed = $2 WHERE id = $3",
-			hashesJSON([]string{secret.Hash(plain)}), db.At(c.now()), id)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return plain, nil
-}
-
 // Remove forgets the application and ends all that was issued to it.
 func (c *Clients) Remove(ctx context.Context, actor audit.Actor, id string) error {
 	if c.fixed[id] != nil {
 		return fmt.Errorf("%s: %w", id, ErrClientFixed)
 	}
-	return c.change(ctx, actor, "app.remove", id, func(ctx context.Context) error {
+	return c.change(ctx, actor, audit.Event{Action: "app.remove", Application: id}, func(ctx context.Context) error {
 		n, err := c.db.Exec(ctx, "DELETE FROM oidc_client WHERE id = $1", id)
 		if err != nil {
 			return err
@@ -342,12 +333,12 @@ func (c *Clients) Remove(ctx context.Context, actor audit.Actor, id string) erro
 
 // change runs a change and its audit row in one transaction, then renews the
 // copy in memory.
-func (c *Clients) change(ctx context.Context, actor audit.Actor, action, id string, fn func(context.Context) error) error {
+func (c *Clients) change(ctx context.Context, actor audit.Actor, event audit.Event, fn func(context.Context) error) error {
 	err := c.db.InTx(ctx, func(ctx context.Context) error {
 		if err := fn(ctx); err != nil {
 			return err
 		}
-		return c.audit.Record(ctx, actor, audit.Event{Action: action, Application: id, Outcome: "ok"})
+		return c.audit.Record(ctx, actor, event)
 	})
 	if err != nil {
 		return err
@@ -360,11 +351,4 @@ func (c *Clients) change(ctx context.Context, actor audit.Actor, action, id stri
 	}
 	c.current.Store(c.assemble(stored))
 	return nil
-}
-
-func hashesJSON(hashes []string) string {
-	if len(hashes) == 0 {
-		return "[]"
-	}
-	return `["` + strings.Join(hashes, `","`) + `"]` // base64url: nothing to escape
 }

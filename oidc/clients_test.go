@@ -63,7 +63,7 @@ func TestTheRegistryAddsRotatesAndRemovesAndTheRunningProviderFollows(t *testing
 		a := w.redeem("glpi:"+plain, w.code("glpi"))
 		w.must(a, 200)
 
-		second, err := command.RotateSecret(ctx, operator, "glpi")
+		second, err := command.RotateSecret(ctx, operator, "glpi", 0, "")
 		if err != nil || second == plain {
 			t.Fatal(second, err)
 		}
@@ -102,10 +102,10 @@ func TestTheRegistryAddsRotatesAndRemovesAndTheRunningProviderFollows(t *testing
 		if err := command.Remove(ctx, operator, "tool"); !errors.Is(err, ErrClientFixed) {
 			t.Errorf("removed from the file: %v", err)
 		}
-		if _, err := command.RotateSecret(ctx, operator, "tool"); !errors.Is(err, ErrClientFixed) {
+		if _, err := command.RotateSecret(ctx, operator, "tool", 0, ""); !errors.Is(err, ErrClientFixed) {
 			t.Errorf("rotated in the file: %v", err)
 		}
-		if _, err := command.RotateSecret(ctx, operator, "none"); !errors.Is(err, ErrUnknownClient) {
+		if _, err := command.RotateSecret(ctx, operator, "none", 0, ""); !errors.Is(err, ErrUnknownClient) {
 			t.Errorf("rotated nothing: %v", err)
 		}
 	})

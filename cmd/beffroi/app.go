@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"beffroi/oidc"
 )
@@ -91,6 +92,10 @@ func runApp(ctx context.Context, out io.Writer, args []string) error {
 	if args[0] == "add" {
 		about.add(flags)
 	}
+	keep := new(time.Duration)
+	if args[0] == "rotate-secret" {
+		flags.DurationVar(keep, "keep", 0, "how long the former secret goes on, as 24h; 0, it stops at once")
+	}
 	id, rest := leadingWord(args[1:])
 	if err := flags.Parse(rest); err != nil {
 		return usageError(err)
@@ -114,11 +119,15 @@ func runApp(ctx context.Context, out io.Writer, args []string) error {
 		}
 		return showSecret(out, w, id, secret, "added")
 	case "rotate-secret":
-		secret, err := h.clients.RotateSecret(ctx, operator(), id)
+		secret, err := h.clients.RotateSecret(ctx, operator(), id, *keep, "")
 		if err != nil {
 			return err
 		}
-		return showSecret(out, w, id, secret, "given a new secret; the former one stops within seconds")
+		former := "the former one stops within seconds"
+		if *keep > 0 {
+			former = "the former one goes on until " + time.Now().Add(*keep).Format("2006-01-02 15:04")
+		}
+		return showSecret(out, w, id, secret, "given a new secret; "+former)
 	case "remove":
 		if err := h.clients.Remove(ctx, operator(), id); err != nil {
 			return err
@@ -201,8 +210,24 @@ func showApp(ctx context.Context, out io.Writer, w *where, h *house, id string) 
 		row("home", e.Home)
 		row("public", fmt.Sprint(e.Public))
 		row("PKCE", map[bool]string{true: "waived", false: "required"}[e.PKCEWaived])
-		row("secrets", fmt.Sprint(len(e.SecretHashes)))
+		row("secrets", secretLines(e.Secrets)...)
 		return t.Flush()
 	}
 	return fmt.Errorf("%s: %w", id, oidc.ErrUnknownClient)
+}
+
+// secretLines tells of the secrets that live, never the secrets.
+func secretLines(all []oidc.SecretState) []string {
+	var lines []string
+	for _, s := range all {
+		switch {
+		case !s.Until.IsZero():
+			lines = append(lines, "the former one, until "+s.Until.Local().Format("2006-01-02 15:04"))
+		case !s.Made.IsZero():
+			lines = append(lines, "one, since "+s.Made.Local().Format("2006-01-02 15:04"))
+		default:
+			lines = append(lines, "one, in the configuration file")
+		}
+	}
+	return lines
 }
