@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,7 +209,8 @@ func TestDirectoryDownIsSaid(t *testing.T) {
 
 // TestNoSequenceOfPostsRaisesAssurance sends steps out of order, empty, twice
 // and from other flows, and holds every answer that an application gets against
-// what the browser really proved.
+// what the browser really proved. Others were taken past a factor by an empty
+// post (CVE-2026-49443) or by a change between two steps (GHSA-wc43-73w7-x2f5).
 func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
 	d := dbtest.Open(t, "sqlite")
 	g := newRig(t, d, Config{PasswordLimit: 100, FactorLimit: 100, AddressLimit: 1_000_000, MaxFlows: 10_000_000})
@@ -225,9 +227,10 @@ func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
 				flow = rapid.SampledFrom(flows).Draw(t, "flow")
 			}
 			var a answer
-			switch action := rapid.SampledFrom([]string{"begin", "begin", "password", "password", "wrong", "factor", "factor", "enrol", "empty", "get", "qr", "switch", "logout"}).Draw(t, "action"); action {
+			switch action := rapid.SampledFrom([]string{"begin", "begin", "password", "password", "wrong", "factor", "factor", "enrol", "empty", "get", "qr", "doubled", "switch", "logout"}).Draw(t, "action"); action {
 			case "begin":
-				a = b.get("/begin?app=" + rapid.SampledFrom([]string{"weak", "strong"}).Draw(t, "app") + "&prompt=" + rapid.SampledFrom([]string{"", "none", "login"}).Draw(t, "prompt"))
+				a = b.get("/begin?app=" + rapid.SampledFrom([]string{"weak", "strong"}).Draw(t, "app") + "&prompt=" + rapid.SampledFrom([]string{"", "none", "login"}).Draw(t, "prompt") +
+					"&level=" + rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(t, "level asked"))
 				if i := strings.Index(a.path, "flow="); i > 0 {
 					flows = append(flows, a.path[i:])
 				}
@@ -251,6 +254,13 @@ func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
 				a = b.post("/signin/"+action+"?"+flow, "code", code, "username", "mdupont")
 			case "empty":
 				a = b.post(rapid.SampledFrom([]string{"/signin?", "/signin/factor?", "/signin/enrol?"}).Draw(t, "where")+flow, "code", "", "password", "", "username", "")
+			case "doubled":
+				twice := url.Values{"code": {"", "123456"}, "username": {"mdupont", "plefebvre"}, "password": {"wrong", rightPassword}, "level": {"2", "2"}}
+				asked := g.people.asked.Load()
+				a = b.do(http.MethodPost, rapid.SampledFrom([]string{"/signin?", "/signin/factor?", "/signin/enrol?"}).Draw(t, "where")+flow+"&level=2", twice)
+				if g.people.asked.Load() > asked && a.left != nil {
+					t.Fatal("the second of two passwords was read")
+				}
 			case "get":
 				a = b.get(rapid.SampledFrom([]string{"/signin?", "/signin/factor?", "/signin/enrol?"}).Draw(t, "where") + flow)
 			case "qr":
@@ -274,6 +284,9 @@ func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
 			}
 			if level == "2" && !factor[who] {
 				t.Fatalf("%s has two factors without a code", who)
+			}
+			if data := g.data(a); level != strconv.Itoa(int(data.Level)) || a.left.Query().Get("amr") != strings.Join(data.AMR, " ") {
+				t.Fatalf("the answer says level %s and %s, the session %+v", level, a.left.Query().Get("amr"), data)
 			}
 			if strings.HasPrefix(a.left.Query().Get("raw"), "strong") && level != "2" {
 				t.Fatalf("the strong application was answered at level %s", level)

@@ -181,6 +181,31 @@ func TestTheRightPasswordForgetsWrongOnes(t *testing.T) {
 	})
 }
 
+// TestSigningInCostsNoGuess: none of the steps of an honest sign-in counts
+// against the person, however often it is done.
+func TestSigningInCostsNoGuess(t *testing.T) {
+	each(t, Config{}, func(t *testing.T, g *rig) {
+		g.enrol("id-mdupont")
+		for range 6 { // more than any limit
+			b := g.browser()
+			g.advance(time.Minute)
+			page := b.password(b.get("/begin?app=strong"), "mdupont", rightPassword)
+			want(t, page, "factor")
+			want(t, b.get(page.path), "factor") // reloaded
+			want(t, b.code(page, "id-mdupont"), "done id-mdupont 2")
+			g.advance(time.Minute)
+			page = b.password(b.get("/begin?app=strong&prompt=login"), "mdupont", rightPassword)
+			want(t, b.code(page, "id-mdupont"), "done id-mdupont 2")
+		}
+		if state, err := g.service.LockState(t.Context(), "mdupont"); err != nil || state != (LockState{}) {
+			t.Errorf("%+v %v", state, err)
+		}
+		if n := g.rows("signin_guess"); n != 0 {
+			t.Errorf("%d guesses are kept", n)
+		}
+	})
+}
+
 func TestSlowGuessesNeverPassTheLimitInAnyWindow(t *testing.T) {
 	each(t, Config{}, func(t *testing.T, g *rig) {
 		b := g.browser()

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ import (
 // another policy (the mail document) replaces it before it writes.
 func (s *Site) headers(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", s.policy(nil))
+	h.Set("Content-Security-Policy", s.policy())
 	h.Set("X-Content-Type-Options", "nosniff")
 	// no-referrer would turn Origin into "null" on forms over plain http.
 	h.Set("Referrer-Policy", "same-origin")
@@ -23,12 +24,12 @@ func (s *Site) headers(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Site) policy(formAction []string) string {
+func (s *Site) policy() string {
 	frames := "'none'"
 	if len(s.cfg.FrameSrc) > 0 {
 		frames = strings.Join(s.cfg.FrameSrc, " ")
 	}
-	actions := strings.Join(append(append([]string{"'self'"}, s.cfg.FormAction...), formAction...), " ")
+	actions := strings.Join(append([]string{"'self'"}, s.cfg.FormAction...), " ")
 	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action " +
 		actions + "; frame-src " + frames + "; frame-ancestors 'none'; base-uri 'none'"
 }
@@ -38,18 +39,30 @@ func (s *Site) policy(formAction []string) string {
 // sign-in form must name the application that it leads to. Call it before
 // anything is written. Values that are not plain origins are left out: they
 // could break out of the policy.
-func AllowFormAction(w http.ResponseWriter, r *http.Request, origins ...string) {
-	s, ok := r.Context().Value(siteKey).(*Site)
-	if !ok {
-		return
-	}
-	var plain []string
-	for _, o := range origins {
-		if isOrigin(o) {
-			plain = append(plain, o)
+func AllowFormAction(w http.ResponseWriter, _ *http.Request, origins ...string) {
+	allow(w, "form-action", origins)
+}
+
+// AllowImages lets this answer show pictures of further origins, such as the
+// logo of an application. What holds for AllowFormAction holds here.
+func AllowImages(w http.ResponseWriter, origins ...string) {
+	allow(w, "img-src", origins)
+}
+
+// allow adds sources to one directive of the answer's policy.
+func allow(w http.ResponseWriter, directive string, origins []string) {
+	directives := strings.Split(w.Header().Get("Content-Security-Policy"), "; ")
+	for i, d := range directives {
+		if !strings.HasPrefix(d, directive+" ") {
+			continue
 		}
+		for _, o := range origins {
+			if isOrigin(o) && !slices.Contains(strings.Fields(directives[i]), o) {
+				directives[i] += " " + o
+			}
+		}
+		w.Header().Set("Content-Security-Policy", strings.Join(directives, "; "))
 	}
-	w.Header().Set("Content-Security-Policy", s.policy(plain))
 }
 
 // appScheme is the scheme of an application on a telephone, a domain name

@@ -200,6 +200,23 @@ func TestFormActionTakesOriginsOnly(t *testing.T) {
 	}
 }
 
+func TestPicturesOfOtherOriginsAreAllowedPerAnswer(t *testing.T) {
+	f := newSite(t, "http://localhost:8080")
+	res := do(f.site.Browser(func(w http.ResponseWriter, r *http.Request) error {
+		web.AllowImages(w, "https://glpi.example.test", "https://glpi.example.test", "https://x.test; script-src *", "*", "https://x.test/logo.png")
+		web.AllowFormAction(w, r, "https://glpi.example.test")
+		return ok(w, r)
+	}), httptest.NewRequest("GET", "/", nil))
+	csp := res.Header.Get("Content-Security-Policy")
+	if !strings.Contains(csp, "img-src 'self' data: https://glpi.example.test;") || !strings.Contains(csp, "form-action 'self' https://glpi.example.test;") {
+		t.Errorf("policy %s", csp)
+	}
+	res = do(f.site.Browser(ok), httptest.NewRequest("GET", "/", nil))
+	if csp := res.Header.Get("Content-Security-Policy"); strings.Contains(csp, "example.test") {
+		t.Errorf("the next answer allows it too: %s", csp)
+	}
+}
+
 func TestReturnPathsStayHere(t *testing.T) {
 	for path, want := range map[string]string{
 		"/mail/?page=2": "/mail/?page=2", "": "/", "https://evil.test/": "/", "//evil.test": "/", "/\\evil.test": "/", "/\t/evil.test": "/",
