@@ -23,6 +23,7 @@ type Attributes struct {
 	Kind           string `yaml:"kind"`
 	Title          string `yaml:"title"`
 	Phone          string `yaml:"phone"`
+	EmployeeNumber string `yaml:"employee_number"`
 
 	// Disabled lists attributes of which each can close an account. The
 	// meaning of userAccountControl, accountExpires, shadowExpire,
@@ -50,7 +51,7 @@ var presets = map[string]preset{
 			ID: "entryUUID", Login: "uid", DisplayName: "displayName", CommonName: "cn", GivenName: "givenName", FamilyName: "sn",
 			Mail: "mail", MailAliases: "mailAlternateAddress", Language: "preferredLanguage",
 			UAI: "frEduRne", UAIResponsible: "frEduRneResp", Function: "frEduFonctAdm", Kind: "employeeType",
-			Title: "title", Phone: "telephoneNumber", Disabled: []string{"pwdAccountLockedTime", "shadowExpire"},
+			Title: "title", Phone: "telephoneNumber", EmployeeNumber: "employeeNumber", Disabled: []string{"pwdAccountLockedTime", "shadowExpire"},
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(objectClass=inetOrgPerson)",
@@ -60,7 +61,7 @@ var presets = map[string]preset{
 			ID: "entryUUID", Login: "uid", DisplayName: "displayName", CommonName: "cn", GivenName: "givenName", FamilyName: "sn",
 			Mail: "mail", MailAliases: "mailAlternateAddress", Language: "preferredLanguage",
 			UAI: "supannEtablissement", UAIResponsible: "-", Function: "supannRoleGenerique", Kind: "eduPersonPrimaryAffiliation",
-			Title: "title", Phone: "telephoneNumber", Disabled: []string{"supannRessourceEtat", "pwdAccountLockedTime", "shadowExpire"},
+			Title: "title", Phone: "telephoneNumber", EmployeeNumber: "supannEmpId", Disabled: []string{"supannRessourceEtat", "pwdAccountLockedTime", "shadowExpire"},
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(objectClass=supannPerson)",
@@ -70,7 +71,7 @@ var presets = map[string]preset{
 			ID: "entryUUID", Login: "ENTPersonLogin", DisplayName: "displayName", CommonName: "cn", GivenName: "givenName", FamilyName: "sn",
 			Mail: "mail", MailAliases: "ENTPersonMailAutre", Language: "preferredLanguage",
 			UAI: "-", UAIResponsible: "-", Function: "-", Kind: "ENTPersonProfils",
-			Title: "title", Phone: "telephoneNumber", Disabled: []string{"pwdAccountLockedTime"},
+			Title: "title", Phone: "telephoneNumber", EmployeeNumber: "-", Disabled: []string{"pwdAccountLockedTime"},
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(objectClass=ENTPerson)",
@@ -80,7 +81,7 @@ var presets = map[string]preset{
 			ID: "objectGUID", Login: "sAMAccountName", DisplayName: "displayName", CommonName: "cn", GivenName: "givenName", FamilyName: "sn",
 			Mail: "mail", MailAliases: "proxyAddresses", Language: "preferredLanguage",
 			UAI: "-", UAIResponsible: "-", Function: "-", Kind: "employeeType",
-			Title: "title", Phone: "telephoneNumber", Disabled: []string{"userAccountControl", "accountExpires"},
+			Title: "title", Phone: "telephoneNumber", EmployeeNumber: "employeeID", Disabled: []string{"userAccountControl", "accountExpires"},
 			MemberOf: "memberOf", Member: "member", GroupName: "cn",
 		},
 		peopleFilter: "(&(objectCategory=person)(objectClass=user))",
@@ -129,7 +130,7 @@ func (a *Attributes) names() []namedAttribute {
 		{"id", &a.ID}, {"login", &a.Login}, {"display_name", &a.DisplayName}, {"common_name", &a.CommonName},
 		{"given_name", &a.GivenName}, {"family_name", &a.FamilyName}, {"mail", &a.Mail}, {"mail_aliases", &a.MailAliases},
 		{"language", &a.Language}, {"uai", &a.UAI}, {"uai_responsible", &a.UAIResponsible}, {"function", &a.Function},
-		{"kind", &a.Kind}, {"title", &a.Title}, {"phone", &a.Phone},
+		{"kind", &a.Kind}, {"title", &a.Title}, {"phone", &a.Phone}, {"employee_number", &a.EmployeeNumber},
 		{"member_of", &a.MemberOf}, {"member", &a.Member}, {"group_name", &a.GroupName},
 	}
 }

@@ -111,6 +111,7 @@ fonction: ADM
 type: ADM
 grade: Attachée
 tel: 03 20 00 00 00
+matricule: 59E0012345
 uuid: ABC
 etat: inactive
 userPassword: p
@@ -122,7 +123,7 @@ participant: cn=x,ou=people,dc=y
 `
 	d := openFile(t, text, directory.Config{BaseDN: "dc=y", Attributes: directory.Attributes{
 		ID: "uuid", Login: "numen", DisplayName: "complet", CommonName: "-", GivenName: "prenom", FamilyName: "nom-usage", Mail: "courriel", MailAliases: "autre",
-		Language: "langue", UAI: "rne", UAIResponsible: "rneresp", Function: "fonction", Kind: "type", Title: "grade", Phone: "tel",
+		Language: "langue", UAI: "rne", UAIResponsible: "rneresp", Function: "fonction", Kind: "type", Title: "grade", Phone: "tel", EmployeeNumber: "matricule",
 		Disabled: []string{"etat"}, MemberOf: "equipe", Member: "participant", GroupName: "nom",
 	}})
 	p, err := d.ByLogin(t.Context(), "59e")
@@ -131,7 +132,7 @@ participant: cn=x,ou=people,dc=y
 	}
 	want := directory.Person{ID: "abc", DN: "cn=x,ou=people,dc=y", Login: "59E", DisplayName: "Marie Dupont", GivenName: "Marie", FamilyName: "Dupont",
 		Mail: "marie@academie.test", MailAliases: []string{"alias@academie.test"}, Language: "en", UAI: []string{"0590001A"}, UAIResponsible: []string{"0590002B"},
-		Function: "ADM", Kind: "ADM", Title: "Attachée", Phone: "03 20 00 00 00", Groups: []string{"autre", "projet"}, Disabled: true}
+		Function: "ADM", Kind: "ADM", Title: "Attachée", Phone: "03 20 00 00 00", EmployeeNumber: "59E0012345", Groups: []string{"autre", "projet"}, Disabled: true}
 	if got, want := sprint(p), sprint(want); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -45,6 +45,7 @@ type Person struct {
 	Kind           string   // kind of staff: ENS, ADM, DIR, EXT…
 	Title          string
 	Phone          string
+	EmployeeNumber string // matricule, as the academy's personnel office writes it
 
 	// Groups holds the names (cn) of the person's groups, sorted, each once.
 	// It is empty in what Search returns.

@@ -52,6 +52,7 @@ func (a Attributes) person(dn string, v values, now time.Time) Person {
 		Kind:           v.first(a.Kind),
 		Title:          v.first(a.Title),
 		Phone:          v.first(a.Phone),
+		EmployeeNumber: v.first(a.EmployeeNumber),
 		Disabled:       a.closed(v, now),
 	}
 	if strings.EqualFold(a.ID, "objectGUID") { // binary: not to be trimmed
