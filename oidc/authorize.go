@@ -163,6 +163,10 @@ func (a *authRequest) readShape(form url.Values, no func(code, description strin
 	if a.nonce = form.Get("nonce"); len(a.nonce) > 1024 {
 		return no("invalid_request", "nonce is longer than 1024 characters")
 	}
+	if a.client.isProConnect() && (a.nonce == "" || a.state == "") {
+		// In place of PKCE, which it does not use, they tie the code to its request.
+		return no("invalid_request", "state and nonce are required of this application")
+	}
 	return nil
 }
 

@@ -9,6 +9,16 @@ import (
 	"beffroi/directory"
 )
 
+// userinfoClaims is what a token's application learns at userinfo.
+func (p *Provider) userinfoClaims(ctx context.Context, c *Client, person directory.Person, l *living) map[string]any {
+	if c.isProConnect() {
+		return p.proconnectUserinfo(ctx, c, person, words(l.Scope))
+	}
+	claims := personClaims(p.subject(c, person.ID), person, words(l.Scope))
+	claims["acr"], claims["amr"], claims["auth_time"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix()
+	return claims
+}
+
 // personClaims is what the scopes tell about a person, beside sub, by which the
 // asking application knows the person. It is pure; what the directory does not
 // hold is left out.
@@ -50,6 +60,11 @@ func putGroups(claims map[string]any, groups []string) {
 // idToken signs the ID token of an issue (OpenID Connect Core §2).
 func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string, error) {
 	claims := personClaims(p.subject(i.client, i.person.ID), i.person, i.scopes)
+	if i.client.isProConnect() {
+		// It reads the identity from userinfo, and sends the ID token back through
+		// the browser's address at sign-out: nobody's name belongs there.
+		claims = map[string]any{"sub": claims["sub"]}
+	}
 	now := p.now()
 	claims["iss"] = p.cfg.Issuer
 	claims["aud"] = i.client.ID

@@ -166,6 +166,9 @@ var knownScopes = []string{"openid", "profile", "email", "phone", "groups", "off
 
 // withDefaults fills what was left out. The receiver is not changed.
 func (c Client) withDefaults(assurance int) Client {
+	if c.isProConnect() {
+		c = c.proconnectDefaults()
+	}
 	if len(c.Grants) == 0 && len(c.RedirectURIs) > 0 {
 		c.Grants = []string{GrantCode, GrantRefresh}
 	}
@@ -250,6 +253,9 @@ func (c Client) Validate() []error {
 	c.validateGrants(wrong)
 	c.validateSecrets(wrong)
 	c.validateSubject(wrong)
+	if c.isProConnect() {
+		c.validateProConnect(wrong)
+	}
 	return all
 }
 

@@ -283,6 +283,9 @@ func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client, chosen
 	if err := errors.Join(one.Validate()...); err != nil {
 		return "", err
 	}
+	if one.Profile != "" {
+		return "", fmt.Errorf("application %q: profile: %s is for the configuration file, where the mapping that it needs stands too", one.ID, one.Profile)
+	}
 	if c.fixed[one.ID] != nil {
 		return "", fmt.Errorf("%s: %w", one.ID, ErrClientFixed)
 	}

@@ -3,6 +3,7 @@ package oidc
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sort"
 )
 
@@ -47,10 +48,24 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"introspection_endpoint_auth_signing_alg_values_supported": foreignAlgs,
 		"revocation_endpoint_auth_signing_alg_values_supported":    foreignAlgs,
 	}
+	if slices.ContainsFunc(p.cfg.Applications, Client.isProConnect) {
+		d["scopes_supported"] = union(scopes, proconnectScopes)
+		d["claims_supported"] = union(d["claims_supported"].([]string), proconnectClaims)
+	}
 	if p.cfg.Documentation != "" {
 		d["service_documentation"] = p.cfg.Documentation
 	}
 	return json.MarshalIndent(d, "", "  ")
+}
+
+// union is both lists, the second one without what the first has.
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(a, s)
+		}
+	}
+	return a
 }
 
 // public answers a document that anybody may read, from any page, and keep for

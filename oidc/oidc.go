@@ -32,6 +32,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -57,6 +58,8 @@ type Config struct {
 	LeastAssured  int           `yaml:"assurance"`     // factors asked of applications that say nothing: 1
 	Documentation string        `yaml:"documentation"` // address that discovery names as service_documentation
 	CAFile        string        `yaml:"ca_file"`       // authorities for reaching applications; empty: the system's
+
+	ProConnect ProConnectConfig `yaml:"proconnect"` // how people are told to an application of that profile
 
 	// Applications stand in the configuration file and are changed only there.
 	Applications []Client `yaml:"applications"`
@@ -116,6 +119,10 @@ func (c Config) Validate() []error {
 	for _, one := range c.Applications {
 		all = append(all, one.Validate()...)
 	}
+	if c.ProConnect.used() || slices.ContainsFunc(c.Applications, Client.isProConnect) {
+		_, mistakes := c.ProConnect.open()
+		all = append(all, mistakes...)
+	}
 	return all
 }
 
@@ -163,6 +170,8 @@ type Provider struct {
 	foreign   *foreignKeys
 	engine    *fosite.Fosite
 	discovery []byte
+
+	proconnect *proconnect
 }
 
 // New makes a Provider, creating the signing keys at the first start.
@@ -201,6 +210,7 @@ func New(d Dependencies) (*Provider, error) {
 		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace},
 	}
+	p.proconnect, _ = cfg.ProConnect.open() // found sound by Validate, or unused
 	p.engine = p.newEngine()
 	if p.discovery, err = p.discoveryDocument(); err != nil {
 		return nil, err

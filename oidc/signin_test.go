@@ -53,7 +53,7 @@ func realWorld(t *testing.T, d *db.DB) (*world, *signin.Service, *mfa.Service) {
 	base, _ := url.Parse(w.http.URL)
 	clients := append(w.files, tool(func(c *Client) { c.ID, c.Assurance = "strong", 2 }))
 	w.p, err = New(Dependencies{DB: d, Sealer: testSealer, Audit: w.audit, Directory: dir, Gate: door.Gate(), SignIn: door,
-		Config: Config{Issuer: w.http.URL, Applications: clients}, Now: w.clock.now})
+		Config: Config{Issuer: w.http.URL, Applications: clients, ProConnect: sampleProConnect()}, Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}

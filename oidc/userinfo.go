@@ -38,9 +38,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	claims := personClaims(p.subject(c, person.ID), person, words(l.Scope))
-	claims["acr"], claims["amr"], claims["auth_time"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix()
-	return writeJSON(w, http.StatusOK, claims)
+	return writeJSON(w, http.StatusOK, p.userinfoClaims(r.Context(), c, person, l))
 }
 
 // personOf is the person behind a token with the scope, as the gate sees the

@@ -233,6 +233,8 @@ func defaultClients() []Client {
 		}),
 		tool(func(c *Client) { c.ID, c.Scopes, c.Home = "robot", []string{"reports", "stock"}, "" }),
 		{ID: "imap", Name: map[string]string{"fr": "Courrier"}, Audience: "imap", Scopes: []string{"mail"}, SecretHashes: []string{secret.Hash(secret1)}},
+		{ID: "proconnect", Name: map[string]string{"fr": "ProConnect"}, Profile: ProfileProConnect, Assurance: 1, SecretHashes: []string{secret.Hash(secret1)},
+			RedirectURIs: []string{back}, PostLogoutURIs: []string{"https://tool.example.test/bye"}},
 		{ID: "dav", Name: map[string]string{"fr": "Agenda"}, Audience: "dav", Scopes: []string{"dav"}, SecretHashes: []string{secret.Hash(secret1)}},
 	}
 }
@@ -264,7 +266,7 @@ func newWorld(t testing.TB, d *db.DB) *world {
 	t.Cleanup(w.http.Close)
 	base, _ := url.Parse(w.http.URL)
 	w.p, err = New(Dependencies{DB: d, Sealer: testSealer, Audit: w.audit, Directory: w.people, Gate: w.people, SignIn: w.door,
-		Config: Config{Issuer: w.http.URL, Applications: w.files}, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
+		Config: Config{Issuer: w.http.URL, Applications: w.files, ProConnect: sampleProConnect()}, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
