@@ -256,6 +256,9 @@ func (c Client) Validate() []error {
 	if c.isProConnect() {
 		c.validateProConnect(wrong)
 	}
+	c.validateAddresses(wrong)
+	c.validateRequests(wrong)
+	c.validateIssuers(wrong)
 	return all
 }
 
@@ -295,7 +298,7 @@ func (c Client) validateGrants(wrong func(key, format string, args ...any)) {
 			if !slices.Contains(d.Grants, GrantCode) {
 				wrong("grants", "refresh_token needs authorization_code")
 			}
-		case GrantClientCredentials, GrantExchange:
+		case GrantClientCredentials, GrantExchange, GrantJWTBearer:
 			if c.Public {
 				wrong("grants", "%s needs a secret, and a public application has none", g)
 			}

@@ -18,11 +18,21 @@ import (
 )
 
 func TestEveryMistakeOfARegistrationIsReportedAtOnce(t *testing.T) {
+	below := int64(-1)
 	errs := Client{ID: "a b", Public: true, PKCEWaived: true, SecretHashes: []string{"short"}, RedirectURIs: []string{"http://x.test/", "javascript:x"},
 		PostLogoutURIs: []string{"https://x.test/#f"}, Scopes: []string{"a b"}, Grants: []string{"password", GrantClientCredentials}, Assurance: 4, IDTokenAlg: "none", UserinfoAlg: "HS256", Consent: "maybe", SubjectType: "private", AuthMethod: "tls", Profile: "x",
-		TokenFormat: "saml", Home: "javascript:x", Groups: []string{" "}, ExchangeTo: []string{"imap"}, Audience: "i map", Name: map[string]string{"de": "x"}}.Validate()
+		TokenFormat: "saml", Home: "javascript:x", Groups: []string{" "}, ExchangeTo: []string{"imap"}, Audience: "i map", Name: map[string]string{"de": "x"},
+		TokenAlg: "HS256", IntrospectionAlg: "none", RequestAlg: "none", AssertionAlg: "HS256", JWKS: []byte("{}"), JWKSURI: "http://far.test/keys",
+		Logo: "https://counter.test/x.png", Contact: "somebody", Policy: "javascript:x", Terms: "http://far.test/terms", SectorURI: "http://x.test/",
+		RequestURIs: []string{"ftp://x.test/"}, DefaultMaxAge: &below, DefaultACRs: []string{"a b"}, InitiateLogin: "http://127.0.0.1/start", Resources: []string{"x"},
+		BackchannelLogout: "http://far.test/", FrontchannelLogout: "https://far.test/", AssertionIssuers: []AssertionIssuer{{Assurance: 3, JWKSFile: "x", JWKSURI: "http://far.test/"}}}.Validate()
+	errs = append(errs, Client{ID: "b", Name: map[string]string{"fr": "b"}, RedirectURIs: []string{"https://a.test/", "https://b.test/"}, AuthMethod: AuthKey, SubjectType: SubjectPairwise,
+		Grants: []string{GrantCode, GrantRefresh}, Resources: []string{"https://a.test/"}, BackchannelSession: true, FrontchannelSession: true, AssertionIssuers: []AssertionIssuer{{Issuer: "x", JWKSURI: "http://far.test/"}}}.Validate()...)
 	all := errors.Join(errs...).Error()
-	for _, key := range []string{"id:", "name:", "redirect_uris:", "post_logout_redirect_uris:", "scopes:", "grants:", "assurance:", "id_token_alg:", "userinfo_alg:", "consent:", "subject_type:", "auth_method:", "profile:", "token_format:", "home:", "groups:", "exchange_to:", "audience:", "pkce_waived:", "secret_sha256:", "secret_file:"} {
+	for _, key := range []string{"id:", "name:", "redirect_uris:", "post_logout_redirect_uris:", "scopes:", "grants:", "assurance:", "id_token_alg:", "userinfo_alg:", "consent:", "subject_type:", "auth_method:", "profile:", "token_format:", "home:", "groups:", "exchange_to:", "audience:", "pkce_waived:", "secret_sha256:", "secret_file:", "token_alg:", "introspection_alg:",
+		"request_object_alg:", "assertion_alg:", "jwks:", "jwks_uri:", "logo:", "contact:", "policy:", "terms:", "sector_identifier_uri:", "request_uris:", "default_max_age:", "default_acr_values:", "initiate_login_uri:", "resources:",
+		"backchannel_logout_uri:", "frontchannel_logout_uri:", "assertion_issuers[0].issuer:", "assertion_issuers[0].jwks_file:", "assertion_issuers[0].assurance:",
+		`"b": jwks_file:`, `"b": subject_type:`, `"b": resources:`, "backchannel_logout_session_required:", "frontchannel_logout_session_required:", `"b": assertion_issuers:`, "assertion_issuers[0].jwks_uri:"} {
 		if !strings.Contains(all, key) {
 			t.Errorf("nothing about %s in\n%s", key, all)
 		}
