@@ -33,12 +33,13 @@ type authRequest struct {
 	uiLocales   string
 	hintSub     string // whom the id_token_hint names, as the client knows the person
 	wish        acrWish
+	claims      claimsRequest
 	form        url.Values // what has a meaning here, and nothing else
 }
 
 // meaningful parameters are kept across the sign-in; others are ignored.
 var meaningful = []string{"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-	"response_mode", "prompt", "max_age", "login_hint", "ui_locales", "id_token_hint", "acr_values"}
+	"response_mode", "prompt", "max_age", "login_hint", "ui_locales", "id_token_hint", "acr_values", "claims"}
 
 // authError is a refusal that the application may be told of, at its redirect URI.
 type authError struct {
@@ -234,8 +235,16 @@ func (p *Provider) readIdentity(ctx context.Context, a *authRequest, form url.Va
 		a.maxAge = &n
 	}
 	a.loginHint, a.uiLocales = form.Get("login_hint"), form.Get("ui_locales")
-	// acr_values is a wish, in order of preference (§3.1.2.1).
-	a.wish = acrWish{names: words(form.Get("acr_values"))}
+	var err error
+	if a.claims, err = readClaims(form.Get("claims")); err != nil {
+		return no("invalid_request", "claims "+err.Error())
+	}
+	// acr_values is a wish, in order of preference (§3.1.2.1); what claims says
+	// of acr is said more exactly.
+	a.wish = a.claims.acr
+	if len(a.wish.names) == 0 {
+		a.wish = acrWish{names: words(form.Get("acr_values"))}
+	}
 	if len(a.wish.names) == 0 {
 		a.wish.names = a.client.DefaultACRs
 	}

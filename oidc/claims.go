@@ -16,6 +16,7 @@ func (p *Provider) userinfoClaims(ctx context.Context, c *Client, person directo
 	}
 	claims := personClaims(p.subject(c, person.ID), person, words(l.Scope))
 	claims["acr"], claims["amr"], claims["auth_time"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix()
+	addRequested(claims, storedClaims(l.grant.Claims).Userinfo, person, c)
 	return claims
 }
 
@@ -79,6 +80,7 @@ func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string
 	if i.grant.Nonce != "" && i.stores.Origin == originCode {
 		claims["nonce"] = i.grant.Nonce // not repeated on refresh (§12.2, T16)
 	}
+	addRequested(claims, storedClaims(i.grant.Claims).IDToken, i.person, i.client)
 	return p.keys.sign(ctx, i.client.IDTokenAlg, typJWT, claims)
 }
 

@@ -34,7 +34,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"revocation_endpoint_auth_methods_supported":     append(methods[:3:3], AuthNone),
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true, // RFC 9207
-		"claims_parameter_supported":                     false,
+		"claims_parameter_supported":                     true,
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false, // true when absent
 		"acr_values_supported":                           acrsOffered(),

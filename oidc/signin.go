@@ -45,6 +45,9 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 		// OpenID Connect Core §3.1.2.1: not for somebody else than the hint names.
 		return p.redirectError(w, r, a, "login_required", "somebody else is signed in")
 	}
+	if !a.claims.about(p.subject(a.client, who.Person.ID)) {
+		return p.redirectError(w, r, a, "login_required", "claims asks for somebody else than is signed in") // §5.5.1
+	}
 	acr, ok := a.wish.answer(who.Level, a.client)
 	if !ok {
 		return p.redirectError(w, r, a, "unmet_authentication_requirements", "the sign-in proves less than acr asks")
@@ -66,7 +69,7 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 func (p *Provider) makeCode(ctx context.Context, request fosite.AuthorizeRequester, a *authRequest, who signin.Result, acr string) (response fosite.AuthorizeResponder, err error) {
 	i := &issue{client: a.client, person: who.Person, grant: grant{
 		Client: a.client.ID, Person: who.Person.ID, SID: who.SID, Offline: slices.Contains(a.scopes, "offline_access"), Scope: strings.Join(a.scopes, " "),
-		ACR: acr, AMR: strings.Join(amrFor(a.client, who.AMR), " "), Level: who.Level, AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge,
+		ACR: acr, AMR: strings.Join(amrFor(a.client, who.AMR), " "), Level: who.Level, AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge, Claims: a.claims.stored(),
 	}}
 	if p.store.db.InTransaction(ctx) {
 		return p.engine.NewAuthorizeResponse(ctx, request, i)

@@ -39,6 +39,7 @@ type grant struct {
 	Nonce       string
 	RedirectURI string
 	Challenge   string // PKCE S256; "" when waived
+	Claims      string // what was asked for by name: claimsRequest.stored
 	Created     db.Time
 	CodeEnds    db.Time
 	Ends        db.Time // no token of it lives longer
@@ -77,19 +78,19 @@ type store struct {
 
 // createGrant stores a new authorization with its code.
 func (s *store) createGrant(ctx context.Context, g grant) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
-		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level))
+	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level, claims)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level), g.Claims)
 	if err != nil {
 		return fmt.Errorf("store authorization: %w", err)
 	}
 	return nil
 }
 
-const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level`
+const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level, g.claims`
 
 func (g *grant) fields() []any {
-	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level}
+	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level, &g.Claims}
 }
 
 // grantByCode returns the authorization of a code, and whether the code is used.
@@ -199,7 +200,7 @@ const (
 	findAccess  = `SELECT t.access_hash, t.origin, t.client, t.scope, t.audience, t.actors, t.created, t.access_ends, ` + findRest + ` WHERE t.access_hash = $1`
 	findRefresh = `SELECT t.access_hash, t.origin, t.client, t.scope, t.audience, t.actors, t.created,
 		CASE WHEN EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = $1) THEN 0 ELSE t.refresh_ends END, ` + findRest + ` WHERE t.refresh_hash = $1`
-	findRest = `g.id, g.person, g.sid, g.offline, g.acr, g.amr, g.auth_time, g.ended, COALESCE(g.level, 0) FROM oidc_token t LEFT JOIN oidc_grant g ON g.id = t.grant_id`
+	findRest = `g.id, g.person, g.sid, g.offline, g.acr, g.amr, g.auth_time, g.ended, COALESCE(g.level, 0), COALESCE(g.claims, '') FROM oidc_token t LEFT JOIN oidc_grant g ON g.id = t.grant_id`
 )
 
 // find returns the token if it works now, else db.ErrNotFound. A rotated
@@ -218,7 +219,7 @@ func (s *store) find(ctx context.Context, plain string) (*living, error) {
 	var offline *bool
 	err := s.db.QueryRow(ctx, query, secret.Hash(plain)).
 		Scan(&l.AccessHash, &l.Origin, &l.Client, &l.Scope, &l.Audience, &l.Actors, &l.Created, &l.Ends,
-			&id, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended, &g.Level)
+			&id, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended, &g.Level, &g.Claims)
 	if err != nil {
 		if !errors.Is(err, db.ErrNotFound) {
 			err = fmt.Errorf("find token: %w", err)

@@ -411,7 +411,7 @@ func TestT19NoTestLibraryIsLinked(t *testing.T) {
 func TestT20AcrIsWhatWasDoneNotWhatWasAsked(t *testing.T) {
 	w := onOne(t)
 	w.door.result.Level, w.door.result.AMR = 1, []string{"pwd"}
-	a := w.tokens("tool", "acr_values", "https://refeds.org/profile/mfa 0", "claims", `{"id_token":{"acr":{"essential":true,"value":"0"}}}`)
+	a := w.tokens("tool", "acr_values", "https://refeds.org/profile/mfa 0", "claims", `{"id_token":{"acr":null},"userinfo":{"acr":{"value":"0"}}}`)
 	if w.door.last.Assurance != 2 {
 		t.Errorf("acr_values reaches signin as %d", w.door.last.Assurance)
 	}
