@@ -43,7 +43,7 @@ func TestToolsAsTheySpeak(t *testing.T) {
 	for _, p := range plays {
 		parts.Apps += fmt.Sprintf("  - id: %s\n    name: {fr: %s}\n    secret_sha256: [%s]\n    redirect_uris: [%q]\n    assurance: 1\n%s", p.id, p.name, secret.Hash(toolSecret), p.redirect, p.settings)
 	}
-	parts.Apps += grafanaApp + programApp
+	parts.Apps += grafanaApp + programApp + mobileApp
 	w := newWorld(t, rig.Serve(t, parts))
 	for _, p := range plays {
 		t.Run(p.name, func(t *testing.T) {
@@ -52,6 +52,7 @@ func TestToolsAsTheySpeak(t *testing.T) {
 		})
 	}
 	t.Run("Grafana", func(t *testing.T) { t.Parallel(); grafana(t, w) })
+	t.Run("a mobile application", func(t *testing.T) { t.Parallel(); mobile(t, w) })
 	t.Run("a Go program", func(t *testing.T) { t.Parallel(); goProgram(t, w) })
 }
 
@@ -280,5 +281,28 @@ func goProgram(t *testing.T, w *world) {
 	info, err := provider.UserInfo(ctx, conf.TokenSource(ctx, token))
 	if err != nil || info.Subject != id.Subject {
 		t.Errorf("userinfo: %v", err)
+	}
+}
+
+const mobileApp = "  - id: mobile\n    name: {fr: Agenda de poche}\n    public: true\n    redirect_uris: [\"fr.academie.agenda:/callback\"]\n    scopes: [openid, profile, offline_access]\n    assurance: 1\n"
+
+// mobile is an application on a telephone (RFC 8252): a scheme of its own, PKCE, no secret, and refresh tokens that rotate.
+func mobile(t *testing.T, w *world) {
+	ctx := journey(t)
+	app := &visitor.Application{Issuer: w.Provider, ID: "mobile", RedirectURI: "fr.academie.agenda:/callback"}
+	attempt, err := app.Begin(ctx, "openid profile offline_access", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := w.through(t, ctx, visitor.New(), attempt.URL, app.RedirectURI, "ssmith")
+	redeem := url.Values{"grant_type": {"authorization_code"}, "client_id": {"mobile"}, "code": {back.Get("code")}, "redirect_uri": {app.RedirectURI}, "code_verifier": {attempt.Verifier}}
+	first := fetchJSON(t, postOf(w.Provider+"/oauth2/token", redeem).WithContext(ctx))
+	refresh := url.Values{"grant_type": {"refresh_token"}, "client_id": {"mobile"}, "refresh_token": {first["refresh_token"].(string)}}
+	second := fetchJSON(t, postOf(w.Provider+"/oauth2/token", refresh).WithContext(ctx))
+	if second["refresh_token"] == first["refresh_token"] {
+		t.Error("the refresh token of a telephone does not rotate")
+	}
+	if back.Get("iss") != w.Provider {
+		t.Errorf("iss: %v", back)
 	}
 }
