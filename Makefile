@@ -32,6 +32,7 @@ assets:
 test:
 	@sh internal/testpeer/install.sh
 	@sh templates/npm/build.sh
+	@sh e2e/npm/install.sh
 	@test -f templates/npm/node_modules/axe-core/axe.min.js || sh templates/npm/build.sh -force
 	@echo "test: go vet"
 	@$(GO) vet ./...
@@ -68,5 +69,5 @@ screens: build
 	@$(GO) run ./e2e/screens $(ARGS)
 
 clean:
-	rm -rf bin screens templates/npm/node_modules
+	rm -rf bin screens templates/npm/node_modules e2e/npm/node_modules
 	find templates/static/dist -type f ! -name placeholder.txt -delete
