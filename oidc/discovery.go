@@ -22,6 +22,8 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"revocation_endpoint":                            issuer + "/oauth2/revoke",
 		"userinfo_endpoint":                              issuer + "/userinfo",
 		"end_session_endpoint":                           issuer + "/oauth2/logout",
+		"backchannel_logout_supported":                   true,
+		"backchannel_logout_session_supported":           true, // sid stands in ID tokens and logout tokens
 		"jwks_uri":                                       issuer + "/jwks",
 		"scopes_supported":                               scopes,
 		"response_types_supported":                       []string{"code"},

@@ -172,6 +172,7 @@ type Provider struct {
 	discovery []byte
 
 	proconnect *proconnect
+	woken      chan struct{} // Notify has something to do
 }
 
 // New makes a Provider, creating the signing keys at the first start.
@@ -208,7 +209,7 @@ func New(d Dependencies) (*Provider, error) {
 	p := &Provider{
 		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
 		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
-		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace},
+		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace}, woken: make(chan struct{}, 1),
 	}
 	p.proconnect, _ = cfg.ProConnect.open() // found sound by Validate, or unused
 	p.engine = p.newEngine()
@@ -222,13 +223,11 @@ func New(d Dependencies) (*Provider, error) {
 func (p *Provider) Clients() *Clients { return p.clients }
 
 // Sweep removes what has expired and returns how many rows that was.
-func (p *Provider) Sweep(ctx context.Context) (int64, error) { return p.store.sweep(ctx) }
-
-// SessionEnded is signin's OnEnd hook: with a sid, what lives by that session
-// ends and offline_access stays (Back-Channel Logout §2.7); without, all ends.
-func (p *Provider) SessionEnded(ctx context.Context, person, sid string) error {
-	if sid == "" {
-		return p.store.endPerson(ctx, person)
+func (p *Provider) Sweep(ctx context.Context) (int64, error) {
+	n, err := p.store.sweep(ctx)
+	if err != nil {
+		return n, err
 	}
-	return p.store.endSession(ctx, person, sid)
+	notices, err := p.store.sweepNotices(ctx)
+	return n + notices, err
 }

@@ -128,7 +128,17 @@ func (o *outside) do(r *http.Request, most int64) ([]byte, error) {
 	case int64(len(body)) > most:
 		return nil, fmt.Errorf("%s: the answer is longer than %d bytes", r.URL.Redacted(), most)
 	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNoContent:
-		return nil, fmt.Errorf("%s: answered %s", r.URL.Redacted(), res.Status)
+		return nil, &answeredError{r.URL.Redacted(), res.StatusCode}
 	}
 	return body, nil
+}
+
+// answeredError is an answer that says no.
+type answeredError struct {
+	address string
+	status  int
+}
+
+func (e *answeredError) Error() string {
+	return fmt.Sprintf("%s: answered %d %s", e.address, e.status, http.StatusText(e.status))
 }

@@ -252,22 +252,6 @@ func (s *store) endAccess(ctx context.Context, hash string) error {
 	return nil
 }
 
-// endSession ends what lives by one session: authorizations without offline_access.
-func (s *store) endSession(ctx context.Context, person, sid string) error {
-	if _, err := s.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE person = $2 AND sid = $3 AND NOT offline AND ended IS NULL", db.At(s.now()), person, sid); err != nil {
-		return fmt.Errorf("end tokens of a session: %w", err)
-	}
-	return nil
-}
-
-// endPerson ends every authorization of the person.
-func (s *store) endPerson(ctx context.Context, person string) error {
-	if _, err := s.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE person = $2 AND ended IS NULL", db.At(s.now()), person); err != nil {
-		return fmt.Errorf("end tokens of a person: %w", err)
-	}
-	return nil
-}
-
 // null makes an empty text NULL.
 func null(s string) any {
 	if s == "" {

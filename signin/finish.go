@@ -103,7 +103,12 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request, f Flow, app App
 // person's session in this browser ends, with its hooks.
 func (s *Service) startSession(ctx context.Context, w http.ResponseWriter, r *http.Request, step Step, person directory.Person) (*session.Session, error) {
 	before, data := dataOf(r.Context())
-	if before != nil && before.Person != person.ID {
+	switch {
+	case before == nil:
+		if err := s.endForgotten(ctx, r); err != nil {
+			return nil, err
+		}
+	case before.Person != person.ID:
 		if err := s.runHooks(ctx, before.Person, before.SID); err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
+	"beffroi/internal/session"
 	"beffroi/internal/web"
 	"beffroi/templates"
 )
@@ -16,7 +17,11 @@ import (
 func (s *Service) EndSession(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	sess, data := dataOf(r.Context())
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		if sess != nil {
+		if sess == nil {
+			if err := s.endForgotten(ctx, r); err != nil {
+				return err
+			}
+		} else {
 			if err := s.runHooks(ctx, sess.Person, sess.SID); err != nil {
 				return err
 			}
@@ -29,6 +34,48 @@ func (s *Service) EndSession(ctx context.Context, w http.ResponseWriter, r *http
 		}
 		return s.sessions.End(ctx, w, r)
 	})
+}
+
+// endForgotten ends the session that the browser's cookie still names though it
+// has expired: it would be removed here without anybody being told.
+func (s *Service) endForgotten(ctx context.Context, r *http.Request) error {
+	gone, err := s.sessions.Drop(ctx, r)
+	if err != nil {
+		return err
+	}
+	return s.tellEnded(ctx, gone)
+}
+
+func (s *Service) tellEnded(ctx context.Context, gone []session.Ended) error {
+	for _, one := range gone {
+		if err := s.runHooks(ctx, one.Person, one.SID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweptAtOnce bounds how many sessions end in one transaction.
+const sweptAtOnce = 100
+
+// SweepSessions ends the sessions that have expired, with their hooks, and
+// returns how many those were.
+func (s *Service) SweepSessions(ctx context.Context) (all int64, err error) {
+	for n := sweptAtOnce; n == sweptAtOnce; {
+		err := s.db.InTx(ctx, func(ctx context.Context) error {
+			gone, err := s.sessions.Expired(ctx, sweptAtOnce)
+			if err != nil {
+				return err
+			}
+			n = len(gone)
+			return s.tellEnded(ctx, gone)
+		})
+		if err != nil {
+			return all, err
+		}
+		all += int64(n)
+	}
+	return all, nil
 }
 
 // SignOutEverywhere ends every session of the person and all that rests on

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"beffroi/oidc"
 )
 
 // admin answers /healthz (the process lives), /readyz (database and directory
@@ -30,6 +33,9 @@ func (h *house) admin() http.Handler {
 		}
 		return 1
 	})
+	if h.provider != nil {
+		h.noticeMetrics(set)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
@@ -55,6 +61,25 @@ func (h *house) admin() http.Handler {
 		metrics.WriteProcessMetrics(w)
 	})
 	return mux
+}
+
+// noticeMetrics tell how the deliveries of sign-outs stand; NaN when the
+// database does not answer.
+func (h *house) noticeMetrics(set *metrics.Set) {
+	gauge := func(name string, of func(oidc.NoticeCount) float64) {
+		set.NewGauge(name, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			defer cancel()
+			c, err := h.provider.CountNotices(ctx)
+			if err != nil {
+				return math.NaN()
+			}
+			return of(c)
+		})
+	}
+	gauge("beffroi_logout_pending", func(c oidc.NoticeCount) float64 { return float64(c.Pending) })
+	gauge("beffroi_logout_failed", func(c oidc.NoticeCount) float64 { return float64(c.Failed) })
+	gauge("beffroi_logout_oldest_seconds", func(c oidc.NoticeCount) float64 { return c.Oldest.Seconds() })
 }
 
 // ready asks, at the same time, what this process cannot work without.

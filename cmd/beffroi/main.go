@@ -32,6 +32,7 @@ func commands() []command {
 		{"migrate", "-config FILE", "bring the database to this release", runMigrate},
 		{"app", "add | list | show | rotate-secret | remove", "applications of the provider", runApp},
 		{"person", "show | unlock | reset-factor LOGIN", "help one person", runPerson},
+		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
 		{"audit", "list", "read the audit trail", runAudit},
 		{"key", "create FILE", "make a sealing key", runKey},
 		{"version", "", "print the release", func(_ context.Context, out io.Writer, _ []string) error {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"beffroi/directory"
@@ -83,6 +84,7 @@ type house struct {
 	servers []*web.Server
 	doors   []door
 	sweeps  []sweep
+	workers []func(ctx context.Context) // run until ctx ends
 	closers []func()
 }
 
@@ -171,7 +173,8 @@ func (h *house) openProvider(ctx context.Context) error {
 		return web.Redirect(w, r, "/account")
 	}))
 	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux), machinePaths...)})
-	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"provider sessions", h.sessions.Sweep})
+	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"provider sessions", h.signin.SweepSessions})
+	h.workers = append(h.workers, h.provider.Notify)
 	return nil
 }
 
@@ -328,6 +331,11 @@ const sweepEvery = time.Minute
 
 // work runs what is done in the background until ctx ends.
 func (h *house) work(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait() // before close takes away what they work with
+	for _, run := range h.workers {
+		wg.Go(func() { run(ctx) })
+	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {

@@ -276,7 +276,39 @@ func (s *Store) Count(ctx context.Context, person string) (n int, err error) {
 	return n, err
 }
 
-// Sweep removes what has expired and returns how many rows that was.
+// Ended is a session that Expired or Drop removed.
+type Ended struct{ Person, SID string }
+
+// Expired removes up to n sessions that have expired and returns them, so that
+// whoever keeps something of them is told in the same transaction.
+func (s *Store) Expired(ctx context.Context, n int) ([]Ended, error) {
+	now := s.cfg.Now()
+	return s.removed(ctx, `DELETE FROM session WHERE secret_hash IN
+		(SELECT secret_hash FROM session WHERE site = $1 AND (ends <= $2 OR seen <= $3) LIMIT $4)
+		AND (ends <= $2 OR seen <= $3) RETURNING person, sid`, s.cfg.Site, db.At(now), db.At(now.Add(-s.cfg.Idle)), n)
+}
+
+// Drop removes the session of the request's cookie, expired or not, and returns
+// it. It is for what Load did not give: an expired session that nothing has
+// removed yet.
+func (s *Store) Drop(ctx context.Context, r *http.Request) ([]Ended, error) {
+	hash := s.cookieHash(r)
+	if hash == "" {
+		return nil, nil
+	}
+	return s.removed(ctx, "DELETE FROM session WHERE secret_hash = $1 AND site = $2 RETURNING person, sid", hash, s.cfg.Site)
+}
+
+func (s *Store) removed(ctx context.Context, query string, args ...any) ([]Ended, error) {
+	all, err := db.All(ctx, s.db, func(scan func(...any) error) (e Ended, err error) { return e, scan(&e.Person, &e.SID) }, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("remove sessions: %w", err)
+	}
+	return all, nil
+}
+
+// Sweep removes what has expired and returns how many rows that was. Where
+// somebody must be told, Expired is the one to call.
 func (s *Store) Sweep(ctx context.Context) (int64, error) {
 	now := s.cfg.Now()
 	return s.db.Exec(ctx, "DELETE FROM session WHERE site = $1 AND (ends <= $2 OR seen <= $3)", s.cfg.Site, db.At(now), db.At(now.Add(-s.cfg.Idle)))
