@@ -1,7 +1,12 @@
 package rig
 
 import (
+	"cmp"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,13 +23,17 @@ type Parts struct {
 	Dovecot  *testpeer.DovecotServer
 	Radicale *testpeer.RadicaleServer
 
+	// TLS puts the provider behind a proxy that speaks TLS, as in production: its issuer is https then.
+	TLS       *testpeer.Certificate
+	Assurance int // factors asked by applications that say nothing; 0 is 2
+
 	Standby  *testpeer.SlapdServer // a second directory server with the same people, asked when the first is down
 	Settings string                // further YAML of the section provider, indented by two spaces
 	Lookup   string                // further YAML of the section directory, the same
 	Apps     string                // further applications, YAML list items indented by two spaces
 	Env      []string
 
-	ports [3]int // provider, portal, admin
+	ports [4]int // provider, portal, admin, proxy
 }
 
 // Ports reserves the addresses before the servers that must know them start. It gives the issuer.
@@ -35,13 +44,17 @@ func (p *Parts) Ports(t testing.TB) (issuer string) {
 			p.ports[i] = testpeer.FreePort(t)
 		}
 	}
+	if p.TLS != nil {
+		return fmt.Sprintf("https://localhost:%d", p.ports[3])
+	}
 	return fmt.Sprintf("http://localhost:%d", p.ports[0])
 }
 
 // Introspection is what Dovecot is told to ask.
 func (p *Parts) Introspection(t testing.TB) string {
 	t.Helper()
-	return strings.Replace(p.Ports(t), "http://", "http://imap:imap-secret-for-tests@", 1) + "/oauth2/introspect"
+	p.Ports(t)
+	return fmt.Sprintf("http://imap:imap-secret-for-tests@localhost:%d/oauth2/introspect", p.ports[0])
 }
 
 // secrets of the applications in the configuration, by ID.
@@ -53,10 +66,10 @@ var secrets = map[string]string{
 // Serve writes a configuration, checks it with "beffroi check" and starts "beffroi serve" on it.
 func Serve(t testing.TB, p *Parts) *Beffroi {
 	t.Helper()
-	p.Ports(t)
+	issuer := p.Ports(t)
 	binary, dir := Binary(t), testpeer.Dir(t)
 	b := &Beffroi{
-		Provider: fmt.Sprintf("http://localhost:%d", p.ports[0]), Portal: fmt.Sprintf("http://127.0.0.1:%d", p.ports[1]),
+		Provider: issuer, Portal: fmt.Sprintf("http://127.0.0.1:%d", p.ports[1]),
 		Admin: fmt.Sprintf("http://127.0.0.1:%d", p.ports[2]), State: []string{"-config", filepath.Join(dir, "beffroi.yaml")}, binary: binary,
 	}
 	if out, err := exec.Command(binary, "key", "create", filepath.Join(dir, "seal.key")).CombinedOutput(); err != nil {
@@ -67,11 +80,34 @@ func Serve(t testing.TB, p *Parts) *Beffroi {
 		Write(t, filepath.Join(dir, id+".secret"), value)
 	}
 	Write(t, filepath.Join(dir, "beffroi.yaml"), p.config(b, dir))
+	if p.TLS != nil {
+		p.proxy(t)
+	}
 	b.Server = testpeer.StartProgram(t, testpeer.Program{
 		Name: "beffroi serve", Path: binary, Args: append([]string{"serve"}, b.State...), Env: p.Env,
 		Ready: func(output string) bool { return strings.Contains(output, `"msg":"ready"`) },
 	})
 	return b
+}
+
+// proxy speaks TLS for the provider until the test ends.
+func (p *Parts) proxy(t testing.TB) {
+	t.Helper()
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p.ports[3]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", p.ports[0])}
+	server := &http.Server{Handler: &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(behind)
+			r.Out.Host = r.In.Host
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256},
+	}}
+	go server.ServeTLS(listener, p.TLS.CertFile, p.TLS.KeyFile)
+	t.Cleanup(func() { server.Close() })
 }
 
 // Write makes a file that only its owner may read.
@@ -90,6 +126,9 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 	line("seal_key_file: %s/seal.key", dir)
 	line("database: %q", p.Database)
 	line("admin: 127.0.0.1:%d", p.ports[2])
+	if p.TLS != nil {
+		line("trusted_proxies: [127.0.0.1/32]")
+	}
 	urls := []string{fmt.Sprintf("%q", p.Slapd.URL)}
 	ca := p.Slapd.CAFile
 	if p.Standby != nil {
@@ -102,13 +141,19 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 		line("%s", strings.TrimRight(p.Lookup, "\n"))
 	}
 	line("portal:\n  listen: 127.0.0.1:%d\n  base_url: %s\n  issuer: %s\n  client_id: portal\n  client_secret_file: %s/portal.secret", p.ports[1], b.Portal, b.Provider, dir)
+	if p.TLS != nil {
+		line("  ca_file: %s", p.TLS.CAFile)
+	}
 	if p.Dovecot != nil {
 		line("  mail:\n    imap: %s\n    imap_tls: starttls\n    submission: %s\n    submission_tls: starttls\n    ca_file: %s", p.Dovecot.IMAP, p.Dovecot.Submission, p.Dovecot.CAFile)
 	}
 	if p.Radicale != nil {
 		line("  dav:\n    caldav: %s/{login}/\n    carddav: %s/{login}/\n    auth: header\n    header: %s", p.Radicale.URL, p.Radicale.URL, p.Radicale.Header)
 	}
-	line("provider:\n  listen: 127.0.0.1:%d\n  issuer: %s\n  assurance: 2", p.ports[0], b.Provider)
+	line("provider:\n  listen: 127.0.0.1:%d\n  issuer: %s\n  assurance: %d", p.ports[0], b.Provider, cmp.Or(p.Assurance, 2))
+	if p.TLS != nil {
+		line("  ca_file: %s", p.TLS.CAFile)
+	}
 	if p.Settings != "" {
 		line("%s", strings.TrimRight(p.Settings, "\n"))
 	}

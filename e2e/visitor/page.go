@@ -77,6 +77,38 @@ func (p *Page) Frames() []string {
 	return frames
 }
 
+// Images are the addresses of the page's pictures.
+func (p *Page) Images() []string {
+	var images []string
+	p.walk(func(n *html.Node, enter bool) {
+		if enter && n.Data == "img" && attr(n, "src") != "" {
+			if to, err := p.URL.Parse(attr(n, "src")); err == nil {
+				images = append(images, to.String())
+			}
+		}
+	})
+	return images
+}
+
+// Refresh is where the page leads by itself after a while, by its header or a meta element; "" when it stays.
+func (p *Page) Refresh() string {
+	to := p.Header.Get("Refresh")
+	p.walk(func(n *html.Node, enter bool) {
+		if enter && n.Data == "meta" && strings.EqualFold(attr(n, "http-equiv"), "refresh") {
+			to = attr(n, "content")
+		}
+	})
+	_, address, found := strings.Cut(to, "url=")
+	if !found {
+		return ""
+	}
+	at, err := p.URL.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return at.String()
+}
+
 // walk visits the page's elements, each twice: when it opens and when it closes.
 func (p *Page) walk(visit func(n *html.Node, enter bool)) {
 	root, err := html.Parse(strings.NewReader(p.Body))

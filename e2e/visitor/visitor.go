@@ -7,12 +7,15 @@ package visitor
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -29,6 +32,20 @@ type Visitor struct {
 var transport = &http.Transport{
 	DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 	MaxIdleConnsPerHost: 512, MaxIdleConns: 2048, IdleConnTimeout: 30 * time.Second,
+}
+
+// Trust makes every visitor and application believe the authorities of a PEM file. It is called before the first of them speaks.
+func Trust(caFile string) error {
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return fmt.Errorf("%s holds no certificate", caFile)
+	}
+	transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	return nil
 }
 
 // New gives a browser without cookies that asks for French.

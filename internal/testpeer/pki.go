@@ -12,8 +12,22 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 )
+
+// Certificate is a server certificate for localhost, 127.0.0.1, ::1 and *.academie.test under an authority made for one test.
+type Certificate struct{ CAFile, CertFile, KeyFile string }
+
+// MakeCertificate writes a fresh authority and a certificate under it into a folder of this test.
+func MakeCertificate(t testing.TB) Certificate {
+	t.Helper()
+	files, err := newPKI(testDir(t, "tls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Certificate{CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
+}
 
 // pki is a certificate authority made for one test and one server certificate under it.
 type pki struct{ CA, Cert, Key string } // paths of PEM files

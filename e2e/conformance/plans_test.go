@@ -1,0 +1,175 @@
+package conformance
+
+import (
+	"slices"
+	"testing"
+)
+
+// plan is a certification plan of the suite with the variant in which Beffroi runs it.
+type plan struct {
+	name         string
+	responseMode string // "" is the default, query
+	dynamic      bool   // each module registers an application of its own, which authenticates with private_key_jwt
+	modules      []string
+}
+
+// plans are those of the suite's classes OIDCC…TestPlan, of the release that docs/conformance.md names, modules in their order.
+// Form Post is Basic with response_mode=form_post.
+var plans = []plan{
+	{name: "oidcc-basic-certification-test-plan", modules: basic},
+	{name: "oidcc-formpost-basic-certification-test-plan", responseMode: "form_post", modules: basic},
+	{name: "oidcc-rp-initiated-logout-certification-test-plan", modules: []string{
+		"oidcc-rp-initiated-logout-discovery-endpoint-verification",
+		"oidcc-rp-initiated-logout",
+		"oidcc-rp-initiated-logout-bad-post-logout-redirect-uri",
+		"oidcc-rp-initiated-logout-modified-id-token-hint",
+		"oidcc-rp-initiated-logout-no-id-token-hint",
+		"oidcc-rp-initiated-logout-no-params",
+		"oidcc-rp-initiated-logout-no-post-logout-redirect-uri",
+		"oidcc-rp-initiated-logout-no-state",
+		"oidcc-rp-initiated-logout-only-state",
+		"oidcc-rp-initiated-logout-query-added-to-post-logout-redirect-uri",
+		"oidcc-rp-initiated-logout-bad-id-token-hint",
+	}},
+}
+
+var basic = []string{
+	"oidcc-server",
+	"oidcc-response-type-missing",
+	"oidcc-idtoken-signature",
+	"oidcc-idtoken-unsigned",
+	"oidcc-userinfo-get",
+	"oidcc-userinfo-post-header",
+	"oidcc-userinfo-post-body",
+	"oidcc-ensure-request-without-nonce-succeeds-for-code-flow",
+	"oidcc-scope-profile",
+	"oidcc-scope-email",
+	"oidcc-scope-address",
+	"oidcc-scope-phone",
+	"oidcc-scope-all",
+	"oidcc-alternate-happy-flow",
+	"oidcc-display-page",
+	"oidcc-display-popup",
+	"oidcc-prompt-login",
+	"oidcc-prompt-none-not-logged-in",
+	"oidcc-prompt-none-logged-in",
+	"oidcc-max-age-1",
+	"oidcc-max-age-10000",
+	"oidcc-ensure-request-with-unknown-parameter-succeeds",
+	"oidcc-id-token-hint",
+	"oidcc-login-hint",
+	"oidcc-ui-locales",
+	"oidcc-claims-locales",
+	"oidcc-ensure-request-with-acr-values-succeeds",
+	"oidcc-codereuse",
+	"oidcc-codereuse-30seconds",
+	"oidcc-ensure-registered-redirect-uri",
+	"oidcc-ensure-post-request-succeeds",
+	"oidcc-server-client-secret-post",
+	"oidcc-ensure-request-object-with-redirect-uri",
+	"oidcc-refresh-token",
+	"oidcc-ensure-request-with-valid-pkce-succeeds",
+}
+
+// modules are the tests, by the module that each plays.
+var modules = map[string]func(*module){
+	"oidcc-server":                server,
+	"oidcc-response-type-missing": responseTypeMissing,
+	"oidcc-idtoken-signature":     idTokenSignature,
+	"oidcc-idtoken-unsigned":      idTokenUnsigned,
+	"oidcc-userinfo-get":          userinfoGet,
+	"oidcc-userinfo-post-header":  userinfoPostHeader,
+	"oidcc-userinfo-post-body":    userinfoPostBody,
+
+	"oidcc-scope-profile": scope("profile"),
+	"oidcc-scope-email":   scope("email"),
+	"oidcc-scope-address": scope("address"),
+	"oidcc-scope-phone":   scope("phone"),
+	"oidcc-scope-all":     scope("email", "phone", "address", "profile"),
+
+	"oidcc-ensure-request-without-nonce-succeeds-for-code-flow": withoutNonce,
+	"oidcc-alternate-happy-flow":                                alternateOrder,
+	"oidcc-display-page":                                        accepts("display", "page"),
+	"oidcc-display-popup":                                       accepts("display", "popup"),
+	"oidcc-ensure-request-with-unknown-parameter-succeeds":      accepts("extra", "foobar"),
+	"oidcc-claims-locales":                                      accepts("claims_locales", "se"),
+	"oidcc-login-hint":                                          loginHint,
+	"oidcc-ui-locales":                                          uiLocales,
+	"oidcc-ensure-request-with-acr-values-succeeds":             acrValues,
+	"oidcc-ensure-post-request-succeeds":                        postRequest,
+	"oidcc-server-client-secret-post":                           secretPost,
+	"oidcc-ensure-request-with-valid-pkce-succeeds":             validPKCE,
+
+	"oidcc-prompt-login":              promptLogin,
+	"oidcc-prompt-none-not-logged-in": promptNoneNotLoggedIn,
+	"oidcc-prompt-none-logged-in":     promptNoneLoggedIn,
+	"oidcc-max-age-1":                 maxAge1,
+	"oidcc-max-age-10000":             maxAge10000,
+	"oidcc-id-token-hint":             idTokenHint,
+
+	"oidcc-codereuse":           codeReuse,
+	"oidcc-codereuse-30seconds": codeReuseAfter30Seconds,
+	"oidcc-refresh-token":       refreshToken,
+
+	"oidcc-ensure-registered-redirect-uri": registeredRedirect,
+
+	"oidcc-ensure-request-object-with-redirect-uri": requestObjectRedirect,
+
+	"oidcc-rp-initiated-logout-discovery-endpoint-verification":         logoutDiscovery,
+	"oidcc-rp-initiated-logout":                                         logout,
+	"oidcc-rp-initiated-logout-no-state":                                logoutNoState,
+	"oidcc-rp-initiated-logout-bad-post-logout-redirect-uri":            logoutBadRedirect,
+	"oidcc-rp-initiated-logout-query-added-to-post-logout-redirect-uri": logoutQueryAdded,
+	"oidcc-rp-initiated-logout-modified-id-token-hint":                  logoutModifiedHint,
+	"oidcc-rp-initiated-logout-bad-id-token-hint":                       logoutBadHint,
+	"oidcc-rp-initiated-logout-no-id-token-hint":                        logoutNoHint,
+	"oidcc-rp-initiated-logout-no-params":                               logoutNoParameters,
+	"oidcc-rp-initiated-logout-only-state":                              logoutOnlyState,
+	"oidcc-rp-initiated-logout-no-post-logout-redirect-uri":             logoutNoRedirect,
+}
+
+func planOf(name string) plan {
+	return plans[slices.IndexFunc(plans, func(p plan) bool { return p.name == name })]
+}
+
+// untested are the modules of the plans that have no test.
+func untested() []string {
+	var names []string
+	for _, p := range plans {
+		for _, name := range p.modules {
+			if modules[name] == nil {
+				names = append(names, p.name+"/"+name)
+			}
+		}
+	}
+	return names
+}
+
+// The counts are those of the suite's plans: a module that disappears from the table would otherwise disappear from the run.
+func TestEveryModuleOfEveryPlanHasATestAndNoOther(t *testing.T) {
+	if names := untested(); len(names) > 0 {
+		t.Errorf("without a test: %v", names)
+	}
+	counts := map[string]int{
+		"oidcc-basic-certification-test-plan": 35, "oidcc-formpost-basic-certification-test-plan": 35, "oidcc-rp-initiated-logout-certification-test-plan": 11,
+	}
+	used := map[string]bool{}
+	for _, p := range plans {
+		once := map[string]bool{}
+		for _, name := range p.modules {
+			used[name], once[name] = true, true
+		}
+		if len(p.modules) != counts[p.name] || len(once) != counts[p.name] {
+			t.Errorf("%s has %d modules, %d different ones, and not %d", p.name, len(p.modules), len(once), counts[p.name])
+		}
+		delete(counts, p.name)
+	}
+	if len(counts) > 0 {
+		t.Errorf("plans that are not run: %v", counts)
+	}
+	for name := range modules {
+		if !used[name] {
+			t.Errorf("%s belongs to no plan", name)
+		}
+	}
+}
