@@ -88,7 +88,7 @@ func (d *LDIF) Authenticate(ctx context.Context, login, password string) (Person
 	if !ok {
 		return Person{}, Outcome{Result: Unknown}, nil
 	}
-	entry, ok := d.person(d.config.Attributes.Login, typed)
+	entry, ok := d.byLogin(typed)
 	if !ok {
 		return Person{}, Outcome{Result: Unknown}, nil
 	}
@@ -138,7 +138,7 @@ func (d *LDIF) ByLogin(ctx context.Context, login string) (Person, error) {
 		if !ok {
 			return Entry{}, false
 		}
-		return d.person(d.config.Attributes.Login, typed)
+		return d.byLogin(typed)
 	})
 }
 

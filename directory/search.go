@@ -32,8 +32,12 @@ func (f *found) judge(o Outcome, lockout time.Duration) Outcome {
 	return o
 }
 
-// byLogin finds a person by what they typed, which typedLogin has passed.
+// byLogin finds a person by what they typed, which typedLogin has passed: the
+// login or, where it looks like one, a mail address.
 func (l *LDAP) byLogin(ctx context.Context, typed string) (*found, error) {
+	if isAddress(typed) {
+		return l.byAddress(ctx, typed)
+	}
 	return l.one(ctx, l.config.Attributes.Login, typed)
 }
 
@@ -52,12 +56,16 @@ func (l *LDAP) one(ctx context.Context, attribute, value string) (*found, error)
 		}
 		return nil, ErrUnknown
 	}
-	entry := entries[0]
-	v := valuesOf(entry)
-	person := a.person(entry.DN, v, l.now())
-	if attribute == a.Login && !a.has(v, value) {
+	if attribute == a.Login && !a.has(valuesOf(entries[0]), value) {
 		return nil, ErrUnknown
 	}
+	return l.read(entries[0])
+}
+
+// read is an entry as a person.
+func (l *LDAP) read(entry *ldap.Entry) (*found, error) {
+	a, v := l.config.Attributes, valuesOf(entry)
+	person := a.person(entry.DN, v, l.now())
 	if person.ID == "" || entry.DN == "" {
 		return nil, fmt.Errorf("%w: %q has no %s that the account %s may read", ErrDown, entry.DN, a.ID, l.config.BindDN)
 	}

@@ -35,9 +35,14 @@ var LongLogin = "a." + strings.Repeat("tres-long-nom-", 5)[:68]
 // filters and DNs, to be loaded beside the sample people.
 func OddPeople(peopleDN, groupsDN string) string {
 	var b strings.Builder
+	alias := ""
 	person := func(rdn, family, mail string, logins ...string) {
 		line(&b, "dn", "uid="+rdn+","+peopleDN)
 		b.WriteString("objectClass: inetOrgPerson\n")
+		if alias != "" {
+			b.WriteString("objectClass: acPersonnel\n")
+			line(&b, "mailAlternateAddress", alias)
+		}
 		for _, login := range logins {
 			line(&b, "uid", login)
 		}
@@ -52,6 +57,13 @@ func OddPeople(peopleDN, groupsDN string) string {
 	person(commaRDN, "O'Brien", "obrien@academie.test", comma)
 	person(LongLogin, "Long", "long@academie.test", LongLogin)
 	person("double.un", "Double", "double@academie.test", "double.deux", "double.un")
+	person("ssmith@elsewhere.test", "Smith", "sarah@elsewhere.test", "ssmith@elsewhere.test")
+	person("impostor", "Impostor", "ssmith@elsewhere.test", "impostor")
+	alias = "twin@academie.test"
+	person("twin.one", "Twin", "twin.one@academie.test", "twin.one")
+	person("twin.two", "Twin", "twin.two@academie.test", "twin.two")
+	alias = "second@academie.test"
+	person("first", "First", "first@academie.test", "first")
 	line(&b, "dn", `cn=amis\, (et) alliés*,`+groupsDN)
 	b.WriteString("objectClass: groupOfNames\n")
 	line(&b, "cn", "amis, (et) alliés*")
@@ -85,6 +97,7 @@ func Run(t *testing.T, d directory.Directory) {
 		{"groups come with the person", s.groups},
 		{"a wrong password does not", s.wrongPasswords},
 		{"one person has one identity whatever they type", s.oneIdentity},
+		{"a mail address is as good as the login, if it is one person's", s.addresses},
 		{"odd names are found, and nobody else", s.oddNames},
 		{"what is typed is never a filter nor a DN", s.injections},
 		{"an unknown login looks like a wrong password", s.unknown},
@@ -191,6 +204,37 @@ func (s suite) oneIdentity(t *testing.T) {
 				t.Errorf("%q: %v, %s %q; %q is %s %q", spelling, outcome.Result, p.ID, p.Login, spellings[0], first.ID, first.Login)
 			}
 		}
+	}
+}
+
+func (s suite) addresses(t *testing.T) {
+	want, outcome := s.signIn(t, "jmartin", Password)
+	if !outcome.OK() {
+		t.Fatalf("outcome %+v", outcome)
+	}
+	for _, typed := range []string{"jean-francois.martin@academie.test", " Jean-Francois.MARTIN@Academie.Test "} {
+		p, outcome := s.signIn(t, typed, Password)
+		if !outcome.OK() || p.ID != want.ID || p.Login != "jmartin" {
+			t.Errorf("%q: %+v, %s", typed, outcome, p.Login)
+		}
+		if byLogin, err := s.d.ByLogin(t.Context(), typed); err != nil || byLogin.ID != want.ID {
+			t.Errorf("ByLogin %q: %v, %v", typed, byLogin.ID, err)
+		}
+		if p, outcome := s.signIn(t, typed, "wrong"); outcome.OK() || p.ID != want.ID {
+			t.Errorf("%q with a wrong password: %+v of %q: guesses would not be counted for the person", typed, outcome, p.ID)
+		}
+	}
+	if p, outcome := s.signIn(t, "second@academie.test", Password); !outcome.OK() || p.Login != "first" {
+		t.Errorf("a further address: %+v of %q", outcome, p.Login)
+	}
+	for _, typed := range []string{"twin@academie.test", "nobody@academie.test", "*@academie.test", "jmartin@academie.test)(uid=*", "@academie.test", "jmartin@", "jean-francois.martin@academie.test.", "jmartin@academie.test@academie.test"} {
+		if p, outcome := s.signIn(t, typed, Password); outcome.Result != directory.Unknown || p.ID != "" {
+			t.Errorf("%q opens the account of %q: %+v", typed, p.Login, outcome)
+		}
+	}
+	// Having somebody's login as an address opens nothing of theirs, nor shuts them out.
+	if p, outcome := s.signIn(t, "ssmith@elsewhere.test", Password); !outcome.OK() || p.Login != "ssmith@elsewhere.test" {
+		t.Errorf("a login that is somebody else's address: %+v of %q", outcome, p.Login)
 	}
 }
 
@@ -320,7 +364,7 @@ func (s suite) search(t *testing.T) {
 	for i, p := range people {
 		names[i] = p.FamilyName
 	}
-	if !slices.Equal(names, []string{"Double", "Long", "Noël", "O'Brien"}) {
+	if !slices.Equal(names, []string{"Double", "First", "Impostor", "Long", "Noël", "O'Brien", "Smith", "Twin", "Twin"}) {
 		t.Errorf("order %q", names)
 	}
 }
