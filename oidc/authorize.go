@@ -14,8 +14,7 @@ import (
 )
 
 // promptValues is what prompt may say (discovery: prompt_values_supported).
-// consent is accepted and asks nothing: the academy has consented for its
-// applications. select_account is a new sign-in.
+// select_account is a new sign-in.
 var promptValues = []string{"none", "login", "consent", "select_account"}
 
 // authRequest is an authorization request that has passed the front door.
@@ -28,6 +27,7 @@ type authRequest struct {
 	challenge   string
 	scopes      []string // granted
 	prompt      string   // "", "none" or "login", as signin understands it
+	consent     bool     // prompt=consent: ask the person
 	maxAge      *int64
 	loginHint   string
 	uiLocales   string
@@ -227,6 +227,7 @@ func (p *Provider) readIdentity(ctx context.Context, a *authRequest, form url.Va
 	case slices.Contains(prompts, "login"), slices.Contains(prompts, "select_account"):
 		a.prompt = "login"
 	}
+	a.consent = slices.Contains(prompts, "consent")
 	if form.Has("max_age") {
 		n, ok := seconds(form.Get("max_age"))
 		if !ok {

@@ -423,6 +423,10 @@ func (c Client) application() signin.Application {
 			app.Origins = append(app.Origins, o)
 		}
 	}
+	if c.Logo != "" && c.checkLogo() == nil {
+		app.Logo = c.Logo
+	}
+	app.Contact = c.Contact
 	return app
 }
 

@@ -17,6 +17,9 @@ type party struct{ client, sid string }
 // written in the same transaction.
 func (p *Provider) SessionEnded(ctx context.Context, person, sid string) error {
 	return p.store.db.InTx(ctx, func(ctx context.Context) error {
+		if err := p.store.unask(ctx, person, sid); err != nil {
+			return err
+		}
 		if sid == "" {
 			ended, err := p.store.endPerson(ctx, person)
 			if err != nil {

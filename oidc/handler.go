@@ -16,6 +16,8 @@ func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	// they are sent on as a GET. What changes something is posted to /confirm.
 	mux.Handle("GET /oauth2/authorize", site.Browser(p.authorize))
 	mux.Handle("POST /oauth2/authorize", site.API(p.authorizePost))
+	mux.Handle("GET /oauth2/consent", site.Browser(p.consentPage))
+	mux.Handle("POST /oauth2/consent", site.Browser(p.consentAnswer))
 	mux.Handle("GET /oauth2/logout", site.Browser(p.logout))
 	mux.Handle("POST /oauth2/logout", site.API(p.logoutPost))
 	mux.Handle("POST /oauth2/logout/confirm", site.Browser(p.logoutConfirm))

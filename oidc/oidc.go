@@ -7,6 +7,7 @@
 //	GET      /.well-known/oauth-authorization-server  the same (RFC 8414)
 //	GET      /jwks                the public keys
 //	GET POST /oauth2/authorize    an application sends a person's browser
+//	GET POST /oauth2/consent      a person is asked what an application may learn, and answers
 //	POST     /oauth2/token        codes, refresh tokens, own credentials and exchanges become tokens
 //	POST     /oauth2/introspect   what a token says (RFC 7662)
 //	POST     /oauth2/revoke       ends a token (RFC 7009)

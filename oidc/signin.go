@@ -48,40 +48,65 @@ func (f finisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, who
 	if !a.claims.about(p.subject(a.client, who.Person.ID)) {
 		return p.redirectError(w, r, a, "login_required", "claims asks for somebody else than is signed in") // §5.5.1
 	}
+	if _, ok := a.wish.answer(who.Level, a.client); !ok {
+		return p.redirectError(w, r, a, "unmet_authentication_requirements", "the sign-in proves less than acr asks")
+	}
+	switch due, err := p.consentDue(ctx, a, who.Person.ID); {
+	case err != nil:
+		return err
+	case due && a.prompt == "none":
+		return p.redirectError(w, r, a, "consent_required", "the person must be asked first")
+	case due:
+		return p.ask(w, r, raw, who)
+	}
+	return p.answerCode(w, r, a, who, nil) // on an error nothing of the sign-in is kept; the site answers
+}
+
+// answerCode gives the application its code. before joins the transaction that
+// stores it.
+func (p *Provider) answerCode(w http.ResponseWriter, r *http.Request, a *authRequest, who signin.Result, before func(ctx context.Context) error) error {
 	acr, ok := a.wish.answer(who.Level, a.client)
 	if !ok {
 		return p.redirectError(w, r, a, "unmet_authentication_requirements", "the sign-in proves less than acr asks")
 	}
-	request, err := p.engine.NewAuthorizeRequest(ctx, a.request())
+	request, err := p.engine.NewAuthorizeRequest(r.Context(), a.request())
 	if err != nil {
 		return p.answerAuthorizeError(w, r, a.refuse(err))
 	}
-	response, err := p.makeCode(ctx, request, a, who, acr)
-	if err != nil {
-		return err // nothing of the sign-in is kept; the site answers
-	}
-	return p.redirectBack(w, r, a, response.GetParameters())
-}
-
-// makeCode stores the authorization. A sign-in, whose transaction this joins,
-// has its row in the audit trail already; entering by an open session gets its
-// own here, together with the code.
-func (p *Provider) makeCode(ctx context.Context, request fosite.AuthorizeRequester, a *authRequest, who signin.Result, acr string) (response fosite.AuthorizeResponder, err error) {
 	i := &issue{client: a.client, person: who.Person, grant: grant{
 		Client: a.client.ID, Person: who.Person.ID, SID: who.SID, Offline: slices.Contains(a.scopes, "offline_access"), Scope: strings.Join(a.scopes, " "),
 		ACR: acr, AMR: strings.Join(amrFor(a.client, who.AMR), " "), Level: who.Level, AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge, Claims: a.claims.stored(),
 	}}
-	if p.store.db.InTransaction(ctx) {
+	if before == nil && !p.store.db.InTransaction(r.Context()) {
+		before = func(ctx context.Context) error { return p.entered(ctx, i) }
+	}
+	response, err := p.makeCode(r.Context(), request, i, before)
+	if err != nil {
+		return err
+	}
+	return p.redirectBack(w, r, a, response.GetParameters())
+}
+
+// makeCode stores the authorization, together with what before stores.
+func (p *Provider) makeCode(ctx context.Context, request fosite.AuthorizeRequester, i *issue, before func(ctx context.Context) error) (response fosite.AuthorizeResponder, err error) {
+	if before == nil {
 		return p.engine.NewAuthorizeResponse(ctx, request, i)
 	}
 	err = p.store.db.InTx(ctx, func(ctx context.Context) error {
-		if response, err = p.engine.NewAuthorizeResponse(ctx, request, i); err != nil {
+		if err := before(ctx); err != nil {
 			return err
 		}
-		return p.audit.Record(ctx, audit.Person(who.Person.ID, who.Person.Login), audit.Event{
-			Action: "oidc.authorize", Target: who.Person.ID, Application: a.client.ID, Outcome: "ok", Detail: map[string]string{"sid": who.SID}})
+		response, err = p.engine.NewAuthorizeResponse(ctx, request, i)
+		return err
 	})
 	return response, err
+}
+
+// entered writes the audit row of somebody who enters by an open session. A
+// sign-in, whose transaction Finish joins, has its own.
+func (p *Provider) entered(ctx context.Context, i *issue) error {
+	return p.audit.Record(ctx, audit.Person(i.person.ID, i.person.Login), audit.Event{
+		Action: "oidc.authorize", Target: i.person.ID, Application: i.client.ID, Outcome: "ok", Detail: map[string]string{"sid": i.grant.SID}})
 }
 
 // Refuse answers a request that may show no page.

@@ -286,9 +286,13 @@ func (s *store) sweep(ctx context.Context) (int64, error) {
 	if err != nil {
 		return tokens, fmt.Errorf("sweep authorizations: %w", err)
 	}
+	questions, err := s.db.Exec(ctx, "DELETE FROM oidc_question WHERE ends < $1", db.At(now))
+	if err != nil {
+		return tokens + grants, fmt.Errorf("sweep questions: %w", err)
+	}
 	assertions, err := s.db.Exec(ctx, "DELETE FROM oidc_assertion WHERE ends < $1", db.At(now))
 	if err != nil {
-		return tokens + grants, fmt.Errorf("sweep assertions: %w", err)
+		return tokens + grants + questions, fmt.Errorf("sweep assertions: %w", err)
 	}
-	return tokens + grants + assertions, nil
+	return tokens + grants + questions + assertions, nil
 }

@@ -166,6 +166,10 @@ func (s *Service) groupNames(r *http.Request, groups []string) []string {
 	return names
 }
 
-func (s *Service) contact() templates.SigninContact {
-	return templates.SigninContact{Text: s.cfg.HelpdeskContact, Link: template.URL(contactLink(s.cfg.HelpdeskContact))}
+func (s *Service) contact() templates.SigninContact { return Contact(s.cfg.HelpdeskContact) }
+
+// Contact is whom to ask, as pages show it: a telephone number, a mail address
+// and an https address lead there, anything else is text.
+func Contact(text string) templates.SigninContact {
+	return templates.SigninContact{Text: text, Link: template.URL(contactLink(text))}
 }

@@ -41,6 +41,8 @@ type Application struct {
 	Name    map[string]string // by language, "fr" and "en"
 	Policy  Policy
 	Origins []string // where its answer may lead ("https://glpi.example"), for the page's form-action
+	Logo    string   // address of its picture, already found to be on a host of its own; may be empty
+	Contact string   // whom to ask about it: a telephone number, a mail address or an https address; may be empty
 }
 
 // Title is the application's name in the language, or in any it has.

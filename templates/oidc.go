@@ -24,6 +24,27 @@ type OidcLogoutRefused struct {
 
 func (OidcLogoutRefused) Template() string { return "oidc_logout_refused.html" }
 
+// OidcApp is an application as pages about it show it.
+type OidcApp struct {
+	ID, Name      string
+	Host          string // where its answer goes: "glpi.example.org"; empty for this device
+	Logo          string // address of its picture; empty when it has none of its own
+	Contact       SigninContact
+	Policy, Terms string // addresses; may be empty
+}
+
+// OidcConsent asks what an application may learn and do.
+type OidcConsent struct {
+	Layout
+	Request     string // goes into the form
+	App         OidcApp
+	Name, Login string   // who is asked
+	Told        []string // "connaître votre nom", each in words
+	Known       []string // what was allowed before, when only the rest is asked
+}
+
+func (OidcConsent) Template() string { return "oidc_consent.html" }
+
 // OidcLoggedOut says that it is done.
 type OidcLoggedOut struct {
 	Layout
