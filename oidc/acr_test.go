@@ -224,3 +224,30 @@ func TestDefaultAcrValuesAskWhereTheRequestSaysNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestEssentialAcrIsProvenOrRefused: by the claim acr (OpenID Connect Core §5.5.1.1).
+func TestEssentialAcrIsProvenOrRefused(t *testing.T) {
+	w := onOne(t)
+	essential := func(names string) []string {
+		return []string{"claims", `{"id_token":{"acr":{"essential":true,"values":[` + names + `]}}}`}
+	}
+	// The door would have asked for a factor; one that did not gives no code.
+	w.known(signin.OneFactor)
+	w.redirectedWith(w.authorize(request("tool", essential(`"`+acr2+`"`)...)), "unmet_authentication_requirements")
+	if w.door.last.Assurance != signin.TwoFactors {
+		t.Errorf("asked level %d of the door", w.door.last.Assurance)
+	}
+	for _, names := range []string{`"phr"`, `"eidas2","eidas3"`, `"gold"`} {
+		w.door.last = signin.Request{}
+		w.redirectedWith(w.authorize(request("tool", essential(names)...)), "unmet_authentication_requirements")
+		if w.door.last.Protocol != "" {
+			t.Errorf("%s: the person was troubled for nothing", names)
+		}
+	}
+	w.known(signin.TwoFactors)
+	for names, want := range map[string]string{`"` + acr2 + `"`: acr2, `"eidas1"`: "eidas1", `"eidas3","eidas1-mfa","eidas1"`: "eidas1-mfa"} {
+		if got := w.idClaims("tool", w.tokens("tool", essential(names)...).text("id_token"))["acr"]; got != want {
+			t.Errorf("%s: %v", names, got)
+		}
+	}
+}

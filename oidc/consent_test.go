@@ -104,6 +104,30 @@ func TestConsentIsAskedOnceAndAgainForWhatIsNew(t *testing.T) {
 	})
 }
 
+func TestConsentIsAskedForClaimsOneByOne(t *testing.T) {
+	consenting(t, ConsentOnce, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
+		wants := `{"userinfo":{"email":null},"id_token":{"given_name":{"essential":true},"auth_time":null}}`
+		page, id := v.question(v.authorize("tool", "scope", "openid", "claims", wants))
+		for _, part := range []string{"connaître votre adresse de messagerie", "connaître votre prénom"} {
+			if !strings.Contains(page.body, part) {
+				t.Errorf("the page does not say %q", part)
+			}
+		}
+		tokens := w.redeem("tool", v.answer(id, "allow").location().Get("code"))
+		w.must(tokens, 200)
+		if u := w.userinfo(tokens.text("access_token")); u.text("email") == "" {
+			t.Errorf("allowed and not told: %s", u.body)
+		}
+		if v.authorize("tool", "scope", "openid", "claims", wants).location().Get("code") == "" {
+			t.Error("asked again for the same")
+		}
+		v.question(v.authorize("tool", "scope", "openid", "claims", `{"userinfo":{"phone_number":null}}`))
+		if v.authorize("tool", "scope", "openid").location().Get("code") == "" {
+			t.Error("asked again for less")
+		}
+	})
+}
+
 func TestConsentRules(t *testing.T) {
 	consenting(t, ConsentNever, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
 		if v.authorize("tool").location().Get("code") == "" {

@@ -47,12 +47,6 @@ func (s *store) allow(ctx context.Context, person, client string, scopes, claims
 	return nil
 }
 
-// union is all of both, each once.
-func union(a, b []string) []string {
-	all := append(append([]string(nil), a...), b...)
-	return only(all, all)
-}
-
 // question is an authorization that waits for its person's answer.
 type question struct {
 	id       string // hash
