@@ -154,8 +154,8 @@ func (s *Store) cookieHash(r *http.Request) string {
 	return secret.Hash(cookies[0].Value)
 }
 
-// Start begins a session for person with a new secret and deletes the row that
-// this browser had, in the transaction of ctx when there is one. The same
+// Start begins a session for person with a new secret in the place of the one
+// that this browser had, in the transaction of ctx when there is one. The same
 // person signing in again (step-up) keeps the SID and the absolute end stays
 // counted from now.
 func (s *Store) Start(ctx context.Context, w http.ResponseWriter, r *http.Request, person string, data any) (*Session, error) {
@@ -174,15 +174,20 @@ func (s *Store) Start(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		sess.SID = before.SID
 	}
 	replace := func(ctx context.Context) error {
-		n, err := s.db.Exec(ctx, "DELETE FROM session WHERE secret_hash = $1 AND site = $2", old, s.cfg.Site)
+		// One row that changes, not one that goes and one that comes: on
+		// PostgreSQL a sign-out everywhere that waits for this transaction
+		// follows the row, and would not see a new one.
+		n, err := s.db.Exec(ctx, `UPDATE session SET secret_hash = $1, sid = $2, person = $3, data = $4, created = $5, seen = $6, ends = $7, version = $8
+			WHERE secret_hash = $9 AND site = $10`, sess.hash, sess.SID, sess.Person, string(sess.Data), sess.Created, sess.Seen, sess.Ends, sess.version, old, s.cfg.Site)
 		if err != nil {
 			return fmt.Errorf("rotate session: %w", err)
 		}
-		if n == 0 {
-			// Another tab was faster and has the sid, or the session was
-			// ended meanwhile: this one is a session of its own.
-			sess.SID = secret.Random()[:22]
+		if n > 0 {
+			return nil
 		}
+		// Another tab was faster and has the sid, or the session was ended
+		// meanwhile: this one is a session of its own.
+		sess.SID = secret.Random()[:22]
 		return s.insert(ctx, sess)
 	}
 	if old == "" {
