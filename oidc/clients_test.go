@@ -7,14 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
 	"beffroi/internal/db/dbtest"
-	"beffroi/internal/secret"
 )
 
 func TestEveryMistakeOfARegistrationIsReportedAtOnce(t *testing.T) {
@@ -185,36 +183,6 @@ func TestReadingTheRegistryCostsNoQueryPerRequest(t *testing.T) {
 	if w.p.clients.current.Load() == before {
 		t.Error("the registry was not read again")
 	}
-}
-
-func TestReplicasStartingTogetherAgreeOnTheirKeys(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		var wg sync.WaitGroup
-		sets := make([]*keySet, 4)
-		for i := range sets {
-			wg.Go(func() {
-				s, err := openKeys(t.Context(), d, testSealer, time.Now)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				sets[i] = s
-			})
-		}
-		wg.Wait()
-		for _, s := range sets {
-			if s == nil || string(s.jwks) != string(sets[0].jwks) || len(s.byID) != len(algorithms) {
-				t.Fatal("the replicas differ")
-			}
-		}
-		again, err := openKeys(t.Context(), d, testSealer, time.Now)
-		if err != nil || string(again.jwks) != string(sets[0].jwks) {
-			t.Errorf("a restart changes the keys: %v", err)
-		}
-		if _, err := openKeys(t.Context(), d, secret.NewSealer([32]byte{8}), time.Now); err == nil {
-			t.Error("another sealing key opens them")
-		}
-	})
 }
 
 func TestSweepRemovesWhatIsDeadAndNothingElse(t *testing.T) {

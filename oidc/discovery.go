@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"sort"
+	"strconv"
+	"time"
 )
 
 // discoveryDocument says what is offered, and only what is true: a client
@@ -70,13 +72,15 @@ func union(a, b []string) []string {
 	return a
 }
 
+var publicAge = "public, max-age=" + strconv.Itoa(int(jwksAge/time.Second))
+
 // public answers a document that anybody may read, from any page, and keep for
 // a few minutes.
 func (p *Provider) public(body []byte) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
-		h.Set("Cache-Control", "public, max-age=300")
+		h.Set("Cache-Control", publicAge)
 		h.Set("Access-Control-Allow-Origin", "*")
 		_, err := w.Write(body)
 		return err

@@ -10,7 +10,7 @@ import (
 func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	mux.Handle("GET /.well-known/openid-configuration", site.API(p.public(p.discovery)))
 	mux.Handle("GET /.well-known/oauth-authorization-server", site.API(p.public(p.discovery)))
-	mux.Handle("GET /jwks", site.API(p.public(p.keys.jwks)))
+	mux.Handle("GET /jwks", site.API(p.jwks))
 
 	// A person's browser. The POSTs come from other sites and carry no cookie:
 	// they are sent on as a GET. What changes something is posted to /confirm.

@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -31,14 +30,9 @@ var errSignature = errors.New("not a token signed here")
 // pss is RFC 7518 §3.5: the salt is as long as the hash.
 var pss = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 
-// sign makes a JWS in compact form (RFC 7515 §3.1) with the key of alg. typ
-// says in its header what it is.
-func (s *keySet) sign(_ context.Context, alg, typ string, claims map[string]any) (string, error) {
-	k := s.signing[alg]
-	if k == nil {
-		return "", fmt.Errorf("no signing key for %s", alg)
-	}
-	header, err := json.Marshal(map[string]string{"alg": alg, "kid": k.kid, "typ": typ})
+// compact makes a JWS in compact form (RFC 7515 §3.1).
+func (k *key) compact(typ string, claims map[string]any) (string, error) {
+	header, err := json.Marshal(map[string]string{"alg": k.alg, "kid": k.kid, "typ": typ})
 	if err != nil {
 		return "", fmt.Errorf("encode header: %w", err)
 	}
@@ -113,16 +107,17 @@ func (k *key) verify(message, signature []byte) bool {
 
 // signed is a JWT that was signed here, expired or not.
 type signed struct {
-	typ    string
-	key    *key
-	claims map[string]any
+	typ       string
+	key       *key
+	published bool // its key still is
+	claims    map[string]any
 }
 
 // verify reads a JWT signed here. The key decides the algorithm, never the
 // token: "none" and HMAC with a public key find no key that is theirs. No token
 // can be written in two ways: base64url is strict, without the line breaks that
 // the decoder would skip.
-func (s *keySet) verify(_ context.Context, token string) (*signed, error) {
+func (s *keySet) verify(token string) (*signed, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || len(token) > tokenMost || strings.ContainsAny(token, "\r\n") {
 		return nil, errSignature
@@ -147,7 +142,7 @@ func (s *keySet) verify(_ context.Context, token string) (*signed, error) {
 	if k == nil || k.alg != header.Alg || !k.verify([]byte(parts[0]+"."+parts[1]), signature) {
 		return nil, errSignature
 	}
-	t := &signed{typ: header.Typ, key: k}
+	t := &signed{typ: header.Typ, key: k, published: s.published[k.kid]}
 	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims == nil {
 		return nil, errSignature
 	}

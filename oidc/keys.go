@@ -1,199 +1,246 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"beffroi/internal/audit"
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
 )
-
-// rsaBits: 2048 is what every relying party accepts and what ANSSI allows until
-// 2030; 4096 would make each signature five times dearer.
-const rsaBits = 2048
 
 // algorithms are those that tokens are signed with, the default first. Each
 // has keys of its own: an RSA key signs RS256 or PS256, never both.
 var algorithms = []string{RS256, PS256, ES256, EdDSA}
 
-// key is one signing key.
-type key struct {
-	kid     string
-	alg     string
-	private crypto.Signer
+// Algorithms are those that tokens can be signed with.
+func Algorithms() []string { return slices.Clone(algorithms) }
+
+// States of a signing key. Which it is follows from its times and the clock, so
+// that every replica changes over at the same moment without a word.
+const (
+	KeyNext    = "next"    // published, does not sign yet
+	KeyCurrent = "current" // signs
+	KeyOld     = "old"     // published: what it signed is still about
+	KeyRetired = "retired" // not published; still verifies id_token_hints, which may be old
+)
+
+// How long an application may keep the published keys (Cache-Control of /jwks),
+// and how long after a change the last replica knows of it.
+const (
+	jwksAge     = 5 * time.Minute
+	keysFresh   = time.Second
+	keysStale   = 4 * time.Second
+	keysKnown   = keysStale + time.Second
+	keysOverlap = jwksAge + time.Minute // the least that publication must precede, and outlive, use
+)
+
+// KeyConfig is the schedule of the signing keys. Zero durations take the
+// defaults written beside them.
+type KeyConfig struct {
+	RotateEvery  time.Duration `yaml:"rotate_every"`  // 90 days
+	PublishAhead time.Duration `yaml:"publish_ahead"` // 24 h between publication and the first signature
+	Keep         time.Duration `yaml:"keep"`          // 48 h published after the last signature
 }
 
-// keySet is what signs and verifies. It does not change after start.
+func (c KeyConfig) withDefaults() KeyConfig {
+	c.RotateEvery = cmp.Or(c.RotateEvery, 90*24*time.Hour)
+	c.PublishAhead = cmp.Or(c.PublishAhead, 24*time.Hour)
+	c.Keep = cmp.Or(c.Keep, 48*time.Hour)
+	return c
+}
+
+// validate returns every mistake. life is that of the longest-lived token.
+func (c KeyConfig) validate(life time.Duration) []error {
+	c = c.withDefaults()
+	var all []error
+	wrong := func(key, format string, args ...any) {
+		all = append(all, fmt.Errorf("keys.%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if c.PublishAhead < keysOverlap || c.PublishAhead > 30*24*time.Hour {
+		wrong("publish_ahead", "%s is outside %s (applications keep the published keys for %s) to 720h", c.PublishAhead, keysOverlap, jwksAge)
+	}
+	if c.RotateEvery < 2*c.PublishAhead || c.RotateEvery > 5*366*24*time.Hour {
+		wrong("rotate_every", "%s is outside twice publish_ahead (%s) to 43920h", c.RotateEvery, 2*c.PublishAhead)
+	}
+	if least := life + keysOverlap; c.Keep < least || c.Keep > 366*24*time.Hour {
+		wrong("keep", "%s is outside %s (the longest life of a token and %s more) to 8784h", c.Keep, least, keysOverlap)
+	}
+	return all
+}
+
+// Keys are the signing keys. Reading them costs no query per request; a
+// rotation made on any machine is seen within seconds.
+type Keys struct {
+	db     *db.DB
+	sealer *secret.Sealer
+	audit  *audit.Log
+	cfg    KeyConfig
+	log    *slog.Logger
+	now    func() time.Time
+
+	latest  atomic.Pointer[keySet]
+	loading sync.Mutex
+}
+
+// keySet is the keys as they were at one moment. It does not change.
 type keySet struct {
-	signing map[string]*key // by algorithm
-	byID    map[string]*key
-	jwks    []byte
+	signing   map[string]*key // by algorithm
+	byID      map[string]*key
+	published map[string]bool // by kid
+	jwks      []byte
+	loaded    time.Time
 }
 
 // openKeys loads the keys, creating the missing ones. Replicas starting
 // together may each make one; the first to be stored is the one they all use.
-func openKeys(ctx context.Context, d *db.DB, s *secret.Sealer, now func() time.Time) (*keySet, error) {
-	stored, err := loadKeys(ctx, d, s)
-	if err != nil {
+func openKeys(ctx context.Context, k *Keys) (*Keys, error) {
+	if _, err := k.rotateDue(ctx); err != nil {
 		return nil, err
 	}
-	created := false
-	for _, alg := range algorithms {
-		if slices.ContainsFunc(stored, func(k *key) bool { return k.alg == alg }) {
-			continue
-		}
-		if err := createKey(ctx, d, s, alg, now()); err != nil {
-			return nil, err
-		}
-		created = true
-	}
-	if created {
-		if stored, err = loadKeys(ctx, d, s); err != nil {
-			return nil, err
-		}
-	}
-	return newKeySet(stored)
-}
-
-func loadKeys(ctx context.Context, d *db.DB, s *secret.Sealer) ([]*key, error) {
-	type row struct{ kid, alg, sealed string }
-	rows, err := db.All(ctx, d, func(scan func(...any) error) (r row, err error) { return r, scan(&r.kid, &r.alg, &r.sealed) },
-		"SELECT kid, alg, sealed FROM oidc_key ORDER BY alg, serial")
-	if err != nil {
-		return nil, fmt.Errorf("read signing keys: %w", err)
-	}
-	var all []*key
-	for _, r := range rows {
-		der, err := s.Open("oidc key "+r.kid, r.sealed)
-		if err != nil {
-			return nil, fmt.Errorf("open signing key %s: %w", r.kid, err)
-		}
-		parsed, err := x509.ParsePKCS8PrivateKey([]byte(der))
-		if err != nil {
-			return nil, fmt.Errorf("parse signing key %s: %w", r.kid, err)
-		}
-		signer, ok := parsed.(crypto.Signer)
-		if !ok {
-			return nil, fmt.Errorf("signing key %s is a %T", r.kid, parsed)
-		}
-		k, err := newKey(r.alg, signer)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, k)
-	}
-	return all, nil
-}
-
-func createKey(ctx context.Context, d *db.DB, s *secret.Sealer, alg string, now time.Time) error {
-	signer, err := generate(alg)
-	if err != nil {
-		return err
-	}
-	k, err := newKey(alg, signer)
-	if err != nil {
-		return err
-	}
-	return storeKey(ctx, d, s, k, now)
-}
-
-func storeKey(ctx context.Context, d *db.DB, s *secret.Sealer, k *key, now time.Time) error {
-	der, err := x509.MarshalPKCS8PrivateKey(k.private)
-	if err != nil {
-		return fmt.Errorf("encode signing key: %w", err)
-	}
-	_, err = d.Exec(ctx, "INSERT INTO oidc_key (kid, alg, serial, sealed, created) VALUES ($1, $2, 1, $3, $4) ON CONFLICT DO NOTHING",
-		k.kid, k.alg, s.Seal("oidc key "+k.kid, string(der)), db.At(now))
-	if err != nil {
-		return fmt.Errorf("store signing key: %w", err)
-	}
-	return nil
-}
-
-func generate(alg string) (crypto.Signer, error) {
-	switch alg {
-	case ES256:
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case EdDSA:
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		return private, err
-	}
-	return rsa.GenerateKey(rand.Reader, rsaBits)
-}
-
-func newKey(alg string, signer crypto.Signer) (*key, error) {
-	members, err := publicMembers(alg, signer.Public())
+	set, err := k.load(ctx, nil)
 	if err != nil {
 		return nil, err
-	}
-	// The kid is the key's thumbprint (RFC 7638): the same on every replica.
-	canonical, err := json.Marshal(members) // sorts the names, as §3.3 asks
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(canonical)
-	return &key{kid: base64.RawURLEncoding.EncodeToString(sum[:]), alg: alg, private: signer}, nil
-}
-
-// publicMembers are the required members of the JWK (RFC 7518 §6, RFC 8037 §2).
-func publicMembers(alg string, public crypto.PublicKey) (map[string]string, error) {
-	b64 := base64.RawURLEncoding.EncodeToString
-	switch p := public.(type) {
-	case *rsa.PublicKey:
-		if alg != RS256 && alg != PS256 {
-			break
-		}
-		return map[string]string{"kty": "RSA", "n": b64(p.N.Bytes()), "e": b64([]byte{byte(p.E >> 16), byte(p.E >> 8), byte(p.E)})}, nil
-	case *ecdsa.PublicKey:
-		if alg != ES256 || p.Curve != elliptic.P256() {
-			break
-		}
-		point, err := p.Bytes() // 0x04, then 32 bytes of x, 32 of y
-		if err != nil {
-			return nil, err
-		}
-		return map[string]string{"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}, nil
-	case ed25519.PublicKey:
-		if alg != EdDSA {
-			break
-		}
-		return map[string]string{"kty": "OKP", "crv": "Ed25519", "x": b64(p)}, nil
-	}
-	return nil, fmt.Errorf("a %T does not sign %s", public, alg)
-}
-
-func newKeySet(all []*key) (*keySet, error) {
-	s := &keySet{signing: map[string]*key{}, byID: map[string]*key{}}
-	published := []map[string]string{}
-	for _, k := range all {
-		s.byID[k.kid] = k
-		s.signing[k.alg] = k // the last of an algorithm signs
-		members, err := publicMembers(k.alg, k.private.Public())
-		if err != nil {
-			return nil, err
-		}
-		members["kid"], members["alg"], members["use"] = k.kid, k.alg, "sig"
-		published = append(published, members)
 	}
 	for _, alg := range algorithms {
-		if s.signing[alg] == nil {
+		if set.signing[alg] == nil {
 			return nil, errors.New("no signing key for " + alg)
 		}
 	}
+	k.latest.Store(set)
+	return k, nil
+}
+
+// state is pure. later are the keys of the same algorithm that were made after k.
+func (k *key) state(later []*key, now time.Time, keep time.Duration) string {
+	switch until := k.until(later, now, keep); {
+	case !k.retired.IsZero():
+		return KeyRetired
+	case now.Before(k.signs):
+		return KeyNext
+	case until.IsZero():
+		return KeyCurrent
+	case now.Before(until):
+		return KeyOld
+	}
+	return KeyRetired
+}
+
+// until is when k stops being published; zero while no later key signs.
+func (k *key) until(later []*key, now time.Time, keep time.Duration) time.Time {
+	for _, l := range later {
+		// One that was taken back before its time never took over.
+		if !now.Before(l.signs) && (l.retired.IsZero() || l.retired.After(l.signs)) {
+			return l.signs.Add(keep)
+		}
+	}
+	return time.Time{}
+}
+
+// later are the keys of all, in order of serial, that follow k.
+func later(all []*key, k *key) []*key {
+	i := slices.Index(all, k)
+	var of []*key
+	for _, l := range all[i+1:] {
+		if l.alg == k.alg {
+			of = append(of, l)
+		}
+	}
+	return of
+}
+
+// newKeySet sorts the keys by what they are for now. They come in order of
+// algorithm and serial.
+func newKeySet(all []*key, now time.Time, keep time.Duration) (*keySet, error) {
+	s := &keySet{signing: map[string]*key{}, byID: map[string]*key{}, published: map[string]bool{}, loaded: now}
+	list := []map[string]string{}
+	for _, alg := range algorithms {
+		// Who looks at the first key only finds the one that signs.
+		for _, state := range []string{KeyCurrent, KeyNext, KeyOld, KeyRetired} {
+			for _, k := range all {
+				if k.alg != alg || k.state(later(all, k), now, keep) != state {
+					continue
+				}
+				s.byID[k.kid] = k
+				if state == KeyRetired {
+					continue
+				}
+				if state == KeyCurrent {
+					s.signing[alg] = k
+				}
+				members, err := publicMembers(k.alg, k.private.Public())
+				if err != nil {
+					return nil, err
+				}
+				members["kid"], members["alg"], members["use"] = k.kid, k.alg, "sig"
+				s.published[k.kid] = true
+				list = append(list, members)
+			}
+		}
+	}
 	var err error
-	s.jwks, err = json.Marshal(map[string]any{"keys": published})
+	s.jwks, err = json.Marshal(map[string]any{"keys": list})
 	return s, err
+}
+
+// snapshot returns the keys as they were at most most ago. When the database
+// does not answer, what is known goes on: it stays published for longer than
+// that may take.
+func (k *Keys) snapshot(ctx context.Context, most time.Duration) *keySet {
+	set := k.latest.Load()
+	age := k.now().Sub(set.loaded)
+	// Never waited for inside a transaction, as Clients.snapshot tells.
+	if age < keysFresh || k.db.InTransaction(ctx) {
+		return set
+	}
+	if age < most {
+		if !k.loading.TryLock() {
+			return set
+		}
+	} else {
+		k.loading.Lock()
+	}
+	defer k.loading.Unlock()
+	if set = k.latest.Load(); k.now().Sub(set.loaded) < keysFresh {
+		return set
+	}
+	renewed, err := k.load(context.WithoutCancel(ctx), set)
+	if err != nil {
+		k.log.ErrorContext(ctx, "signing keys cannot be read, the known ones go on", "error", err)
+		again := *set
+		again.loaded = k.now()
+		renewed = &again
+	}
+	k.latest.Store(renewed)
+	return renewed
+}
+
+// sign makes a JWS in compact form (RFC 7515 §3.1) with the key of alg. typ
+// says in its header what it is.
+func (k *Keys) sign(ctx context.Context, alg, typ string, claims map[string]any) (string, error) {
+	one := k.snapshot(ctx, keysStale).signing[alg]
+	if one == nil {
+		return "", fmt.Errorf("no signing key for %s", alg)
+	}
+	return one.compact(typ, claims)
+}
+
+// verify reads a JWT signed here, expired or not, by a key of any state.
+func (k *Keys) verify(ctx context.Context, token string) (*signed, error) {
+	return k.snapshot(ctx, keysStale).verify(token)
+}
+
+// jwks is GET /jwks (RFC 7517 §5). It is as new as a second: a key is published
+// everywhere before it signs anywhere.
+func (p *Provider) jwks(w http.ResponseWriter, r *http.Request) error {
+	return p.public(p.keys.snapshot(r.Context(), keysFresh).jwks)(w, r)
 }

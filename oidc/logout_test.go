@@ -18,9 +18,9 @@ func (w *world) forgedHints(idToken string) map[string]string {
 	parts := strings.Split(idToken, ".")
 	b64 := base64.RawURLEncoding.EncodeToString
 	none := b64([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + parts[1]
-	kid := w.p.keys.signing[RS256].kid
+	kid := w.p.keys.latest.Load().signing[RS256].kid
 	hs := b64([]byte(`{"alg":"HS256","kid":"`+kid+`"}`)) + "." + parts[1]
-	mac := hmac.New(sha256.New, w.p.keys.jwks)
+	mac := hmac.New(sha256.New, w.p.keys.latest.Load().jwks)
 	mac.Write([]byte(hs))
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	other := b64([]byte(strings.Replace(string(payload), marie, paul, 1)))

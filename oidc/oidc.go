@@ -61,6 +61,7 @@ type Config struct {
 	CAFile        string        `yaml:"ca_file"`       // authorities for reaching applications; empty: the system's
 
 	ProConnect ProConnectConfig `yaml:"proconnect"` // how people are told to an application of that profile
+	Keys       KeyConfig        `yaml:"keys"`
 
 	// Applications stand in the configuration file and are changed only there.
 	Applications []Client `yaml:"applications"`
@@ -82,6 +83,7 @@ func (c Config) withDefaults() Config {
 	if c.LeastAssured == 0 {
 		c.LeastAssured = 1
 	}
+	c.Keys = c.Keys.withDefaults()
 	return c
 }
 
@@ -117,6 +119,7 @@ func (c Config) Validate() []error {
 	if d.LeastAssured < 1 || d.LeastAssured > 2 {
 		all = append(all, errors.New("assurance: must be 1 (password) or 2 (a second factor)"))
 	}
+	all = append(all, c.Keys.validate(max(d.AccessLife, d.IDTokenLife))...)
 	for _, one := range c.Applications {
 		all = append(all, one.Validate()...)
 	}
@@ -165,7 +168,7 @@ type Provider struct {
 	log       *slog.Logger
 	now       func() time.Time
 	store     *store
-	keys      *keySet
+	keys      *Keys
 	salt      []byte // of pairwise subjects
 	outside   *outside
 	foreign   *foreignKeys
@@ -195,7 +198,7 @@ func New(d Dependencies) (*Provider, error) {
 			return nil, err
 		}
 	}
-	keys, err := openKeys(ctx, d.DB, d.Sealer, d.Now)
+	keys, err := openKeys(ctx, &Keys{db: d.DB, sealer: d.Sealer, audit: d.Audit, cfg: cfg.Keys, log: d.Log, now: d.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +225,9 @@ func New(d Dependencies) (*Provider, error) {
 
 // Clients is the registry that the provider reads.
 func (p *Provider) Clients() *Clients { return p.clients }
+
+// Keys are the signing keys.
+func (p *Provider) Keys() *Keys { return p.keys }
 
 // Sweep removes what has expired and returns how many rows that was.
 func (p *Provider) Sweep(ctx context.Context) (int64, error) {

@@ -241,7 +241,7 @@ func defaultClients() []Client {
 }
 
 // newWorld starts a provider on d, at http://HOST of a test server.
-func newWorld(t testing.TB, d *db.DB) *world {
+func newWorld(t testing.TB, d *db.DB, settings ...func(c *Config)) *world {
 	t.Helper()
 	w := &world{t: t, db: d, clock: &clock{at: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}, files: defaultClients()}
 	w.audit = audit.New(d, w.clock.now)
@@ -257,7 +257,9 @@ func newWorld(t testing.TB, d *db.DB) *world {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
-		if err := storeKey(t.Context(), d, testSealer, k, w.clock.now()); err != nil {
+		one := *k
+		one.serial, one.created, one.signs = 1, w.clock.now(), w.clock.now()
+		if _, err := (&Keys{db: d, sealer: testSealer}).store(t.Context(), &one); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,8 +268,12 @@ func newWorld(t testing.TB, d *db.DB) *world {
 	w.http.Start()
 	t.Cleanup(w.http.Close)
 	base, _ := url.Parse(w.http.URL)
+	cfg := Config{Issuer: w.http.URL, Applications: w.files, ProConnect: sampleProConnect()}
+	for _, set := range settings {
+		set(&cfg)
+	}
 	w.p, err = New(Dependencies{DB: d, Sealer: testSealer, Audit: w.audit, Directory: w.people, Gate: w.people, SignIn: w.door,
-		Config: Config{Issuer: w.http.URL, Applications: w.files, ProConnect: sampleProConnect()}, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
+		Config: cfg, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,6 +313,12 @@ func (w *world) client(id string) *Client {
 func onBoth(t *testing.T, fn func(t *testing.T, w *world)) {
 	t.Helper()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) { fn(t, newWorld(t, d)) })
+}
+
+// onBothWith is onBoth with other settings.
+func onBothWith(t *testing.T, set func(c *Config), fn func(t *testing.T, w *world)) {
+	t.Helper()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) { fn(t, newWorld(t, d, set)) })
 }
 
 // onOne runs a test that stores nothing of interest.

@@ -125,6 +125,7 @@ func TestDemoKeepsItsStateAndAnswersCommandsRunningOrNot(t *testing.T) {
 	if code, out := invoke("app", "rotate-secret", "demo-tool", "-dir", dir); code == 0 || !strings.Contains(out, "configuration file") {
 		t.Errorf("rotating what stands in the file: %d, %s", code, out)
 	}
+	rotatesKeys(t, dir, d.provider)
 	if code, out := invoke("person", "reset-factor", "mdupont", "-reason", "lost", "-dir", dir); code != 0 || !strings.Contains(out, "1 second factor") {
 		t.Errorf("reset: %d, %s", code, out)
 	}
@@ -166,6 +167,59 @@ func TestDemoKeepsItsStateAndAnswersCommandsRunningOrNot(t *testing.T) {
 	}
 }
 
+// rotatesKeys holds that a command rotates the keys of the demo that runs.
+func rotatesKeys(t *testing.T, dir, provider string) {
+	t.Helper()
+	list := func() (kids map[string]string) {
+		code, out := invoke("key", "list", "-dir", dir, "-json")
+		var all []struct{ Kid, Alg, State string }
+		if err := json.Unmarshal([]byte(out), &all); code != 0 || err != nil {
+			t.Fatalf("key list: %d, %s", code, out)
+		}
+		kids = map[string]string{}
+		for _, k := range all {
+			kids[k.Alg+" "+k.State] = k.Kid
+		}
+		return kids
+	}
+	first := list()
+	if len(first) != 4 || first["EdDSA current"] == "" {
+		t.Fatalf("key list: %v", first)
+	}
+	if code, out := invoke("key", "retire", first["ES256 current"], "-dir", dir); code != 1 || !strings.Contains(out, "rotate -now") {
+		t.Errorf("the only key was retired: %d, %s", code, out)
+	}
+	if code, out := invoke("key", "rotate", "-alg", "ES256", "-dir", dir); code != 0 || !strings.Contains(out, "it signs from") || strings.Contains(out, "refuse") {
+		t.Errorf("key rotate: %d, %s", code, out)
+	}
+	next := list()["ES256 next"]
+	if code, out := invoke("key", "rotate", "-alg", "ES256", "-now", "-dir", dir); code != 0 || !strings.Contains(out, next) || !strings.Contains(out, "refuse sign-ins") {
+		t.Errorf("key rotate -now: %d, %s", code, out)
+	}
+	for range 200 {
+		if list()["ES256 current"] == next {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if code, out := invoke("key", "retire", first["ES256 current"], "-dir", dir); code != 0 {
+		t.Errorf("key retire: %d, %s", code, out)
+	}
+	for range 200 {
+		res, err := http.Get("http://" + provider + "/jwks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if strings.Contains(string(body), next) && !strings.Contains(string(body), first["ES256 current"]) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("the running provider does not notice")
+}
+
 func TestDemoPagesAnswerAtOnce(t *testing.T) {
 	d := startDemo(t, filepath.Join(t.TempDir(), "demo"))
 	_, port, _ := net.SplitHostPort(d.provider)
@@ -199,7 +253,7 @@ func TestCommandsSayWhatIsMissing(t *testing.T) {
 		{nil, 2, "front door"}, {[]string{"help"}, 0, "serve"}, {[]string{"frobnicate"}, 2, "no command"}, {[]string{"serve"}, 2, "-config"},
 		{[]string{"serve", "-config", "/nowhere.yaml"}, 1, "nowhere"}, {[]string{"person", "show", "-dir", t.TempDir()}, 2, "whose"},
 		{[]string{"person", "show", "x", "-dir", t.TempDir()}, 1, "no demo"}, {[]string{"check", "-config", "a", "-dir", "b"}, 2, "not both"},
-		{[]string{"app"}, 2, "app add"}, {[]string{"key", "create"}, 2, "FILE"}, {[]string{"serve", "-nonsense"}, 2, "nonsense"}, {[]string{"version"}, 0, "beffroi"},
+		{[]string{"app"}, 2, "app add"}, {[]string{"key", "create"}, 2, "FILE"}, {[]string{"key", "retire"}, 2, "KID"}, {[]string{"key", "list", "x"}, 2, "KID"}, {[]string{"serve", "-nonsense"}, 2, "nonsense"}, {[]string{"version"}, 0, "beffroi"},
 	} {
 		if code, out := invoke(c.args...); code != c.code || !strings.Contains(out, c.says) {
 			t.Errorf("%v: %d, %s", c.args, code, out)

@@ -34,7 +34,7 @@ func commands() []command {
 		{"person", "show | unlock | reset-factor LOGIN", "help one person", runPerson},
 		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
 		{"audit", "list", "read the audit trail", runAudit},
-		{"key", "create FILE", "make a sealing key", runKey},
+		{"key", "create FILE | list | rotate [-alg ALG] [-now] | retire KID", "make a sealing key; the keys that sign tokens", runKey},
 		{"version", "", "print the release", func(_ context.Context, out io.Writer, _ []string) error {
 			_, err := fmt.Fprintln(out, "beffroi", version)
 			return err

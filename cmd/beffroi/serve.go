@@ -173,7 +173,7 @@ func (h *house) openProvider(ctx context.Context) error {
 		return web.Redirect(w, r, "/account")
 	}))
 	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux), machinePaths...)})
-	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"provider sessions", h.signin.SweepSessions})
+	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
 	h.workers = append(h.workers, h.provider.Notify)
 	return nil
 }
