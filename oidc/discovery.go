@@ -26,6 +26,8 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"end_session_endpoint":                           issuer + "/oauth2/logout",
 		"backchannel_logout_supported":                   true,
 		"backchannel_logout_session_supported":           true, // sid stands in ID tokens and logout tokens
+		"frontchannel_logout_supported":                  true,
+		"frontchannel_logout_session_supported":          true,
 		"jwks_uri":                                       issuer + "/jwks",
 		"scopes_supported":                               scopes,
 		"response_types_supported":                       []string{"code"},

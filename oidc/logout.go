@@ -168,6 +168,13 @@ func (p *Provider) askLogout(w http.ResponseWriter, r *http.Request, l *logoutRe
 // endAndReturn ends this browser's session, if any, and goes where the request
 // may go.
 func (p *Provider) endAndReturn(w http.ResponseWriter, r *http.Request, l *logoutRequest) error {
+	var frames []templates.Frame
+	if sess := session.From(r.Context()); sess != nil {
+		var err error
+		if frames, err = p.Frames(r.Context(), sess.Person, sess.SID); err != nil {
+			return err
+		}
+	}
 	if err := p.signin.EndSession(r.Context(), w, r); err != nil {
 		return err
 	}
@@ -176,15 +183,19 @@ func (p *Provider) endAndReturn(w http.ResponseWriter, r *http.Request, l *logou
 		if l.state != "" {
 			to = withParameters(to, url.Values{"state": {l.state}})
 		}
+		if len(frames) > 0 {
+			return p.leave(w, r, l, to, frames)
+		}
 		w.Header().Set("Location", to)
 		w.WriteHeader(http.StatusSeeOther)
 		return nil
 	}
 	lang := web.Lang(r.Context())
-	page := &templates.OidcLoggedOut{}
+	page := &templates.OidcLoggedOut{Frames: frames}
 	page.Title, page.Bare = i18n.T(lang, "oidc.loggedout.title"), true
 	if l.client != nil {
 		page.Application, page.Home = l.client.app.Title(string(lang)), l.client.Home
 	}
+	web.AllowFrames(w, frames)
 	return web.Render(w, r.WithContext(session.With(r.Context(), nil)), http.StatusOK, page)
 }

@@ -40,6 +40,7 @@ import (
 	"beffroi/internal/db"
 	"beffroi/internal/session"
 	"beffroi/mfa"
+	"beffroi/templates"
 )
 
 // Result is who signed in, how and when: what a protocol tells its application.
@@ -143,6 +144,7 @@ type Service struct {
 	guard     *guard
 	finishers map[string]Finisher
 	ended     []func(ctx context.Context, person, sid string) error
+	leaving   []func(ctx context.Context, person, sid string) ([]templates.Frame, error)
 	flows     flowCount
 }
 
@@ -185,6 +187,12 @@ func (s *Service) Register(protocol string, f Finisher) { s.finishers[protocol] 
 // person's sign-in in the same browser; an error keeps the session alive.
 func (s *Service) OnEnd(fn func(ctx context.Context, person, sid string) error) {
 	s.ended = append(s.ended, fn)
+}
+
+// OnLeave registers what else signs out in the browser itself: the frames that
+// the page after a sign-out loads. It is asked before the session ends.
+func (s *Service) OnLeave(fn func(ctx context.Context, person, sid string) ([]templates.Frame, error)) {
+	s.leaving = append(s.leaving, fn)
 }
 
 // Gate returns the one gate of this service.

@@ -114,16 +114,50 @@ func (s *Service) endEverywhere(ctx context.Context, person string) error {
 
 // postLogout answers POST /logout.
 func (s *Service) postLogout(w http.ResponseWriter, r *http.Request) error {
+	sess, _ := dataOf(r.Context())
+	frames, err := s.frames(r.Context(), sess)
+	if err != nil {
+		return err
+	}
 	if err := s.EndSession(r.Context(), w, r); err != nil {
 		return err
 	}
-	return web.Redirect(w, r, "/logout/done")
+	return s.signedOut(w, r, frames)
+}
+
+// frames are the tools of a session that sign out in the browser itself.
+func (s *Service) frames(ctx context.Context, sess *session.Session) (all []templates.Frame, err error) {
+	if sess == nil {
+		return nil, nil
+	}
+	for _, of := range s.leaving {
+		some, err := of(ctx, sess.Person, sess.SID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// signedOut leads to the page after a sign-out; one that has frames to load is
+// shown at once.
+func (s *Service) signedOut(w http.ResponseWriter, r *http.Request, frames []templates.Frame) error {
+	if len(frames) == 0 {
+		return web.Redirect(w, r, "/logout/done")
+	}
+	return s.renderSignedOut(w, r, frames)
 }
 
 // showSignedOut answers GET /logout/done.
 func (s *Service) showSignedOut(w http.ResponseWriter, r *http.Request) error {
-	page := &templates.SigninNotice{Reason: "signedout"}
+	return s.renderSignedOut(w, r, nil)
+}
+
+func (s *Service) renderSignedOut(w http.ResponseWriter, r *http.Request, frames []templates.Frame) error {
+	page := &templates.SigninNotice{Reason: "signedout", Frames: frames}
 	page.Title, page.Bare, page.CSS = text(r, "signin.signedout.title"), true, signinCSS
+	web.AllowFrames(w, frames)
 	return web.Render(w, r, http.StatusOK, page)
 }
 
@@ -160,11 +194,15 @@ func (s *Service) postSignOut(w http.ResponseWriter, r *http.Request) error {
 	if sess == nil {
 		return err
 	}
+	frames, err := s.frames(r.Context(), sess)
+	if err != nil {
+		return err
+	}
 	if err := s.SignOutEverywhere(r.Context(), audit.Person(sess.Person, data.Login), sess.Person); err != nil {
 		return err
 	}
 	if err := s.sessions.End(r.Context(), w, r); err != nil {
 		return err
 	}
-	return web.Redirect(w, r, "/logout/done")
+	return s.signedOut(w, r, frames)
 }

@@ -1,5 +1,7 @@
 package templates
 
+import "html/template"
+
 // OidcLogout asks whether to sign out, when an application or a link asks it
 // without showing that it may.
 type OidcLogout struct {
@@ -45,11 +47,23 @@ type OidcConsent struct {
 
 func (OidcConsent) Template() string { return "oidc_consent.html" }
 
+// OidcLeaving signs the other tools of the session out in the browser and goes
+// back to the one that asked.
+type OidcLeaving struct {
+	Layout
+	Frames      []Frame
+	Next        template.URL // a registered address
+	Application string       // whose it is
+}
+
+func (OidcLeaving) Template() string { return "oidc_leaving.html" }
+
 // OidcLoggedOut says that it is done.
 type OidcLoggedOut struct {
 	Layout
-	Application string // whose sign-out led here; empty when unknown
-	Home        string // its address
+	Frames      []Frame // the tools that are signed out with it
+	Application string  // whose sign-out led here; empty when unknown
+	Home        string  // its address
 }
 
 func (OidcLoggedOut) Template() string { return "oidc_loggedout.html" }

@@ -87,6 +87,7 @@ func (SigninOutcome) Template() string { return "signin_outcome.html" }
 // "level" or "signedout".
 type SigninNotice struct {
 	Layout
+	Frames  []Frame // "signedout": the tools that are signed out with it
 	Reason  string
 	Contact SigninContact
 }

@@ -57,6 +57,9 @@ type SiteInfo struct {
 	Portal   string // origin of the portal, without a trailing slash
 }
 
+// Frame is a tool that is being signed out by a hidden frame of the page.
+type Frame struct{ Name, URL string }
+
 // PersonInfo is who is signed in, as shown in the top bar.
 type PersonInfo struct{ Name, Login, Mail string }
 

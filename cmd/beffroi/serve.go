@@ -212,6 +212,7 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 	}
 	h.signin.Register("oidc", h.provider.Finisher())
 	h.signin.OnEnd(h.provider.SessionEnded)
+	h.signin.OnLeave(h.provider.Frames)
 	return nil
 }
 

@@ -3,9 +3,12 @@ package web
 import (
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"beffroi/templates"
 )
 
 // headers sets what every page of the site carries. A handler that needs
@@ -49,6 +52,17 @@ func AllowImages(w http.ResponseWriter, origins ...string) {
 	allow(w, "img-src", origins)
 }
 
+// AllowFrames lets this answer load the frames: their origins and no other.
+func AllowFrames(w http.ResponseWriter, frames []templates.Frame) {
+	var origins []string
+	for _, f := range frames {
+		if u, err := url.Parse(f.URL); err == nil {
+			origins = append(origins, u.Scheme+"://"+u.Host)
+		}
+	}
+	allow(w, "frame-src", origins)
+}
+
 // allow adds sources to one directive of the answer's policy.
 func allow(w http.ResponseWriter, directive string, origins []string) {
 	directives := strings.Split(w.Header().Get("Content-Security-Policy"), "; ")
@@ -58,7 +72,7 @@ func allow(w http.ResponseWriter, directive string, origins []string) {
 		}
 		for _, o := range origins {
 			if isOrigin(o) && !slices.Contains(strings.Fields(directives[i]), o) {
-				directives[i] += " " + o
+				directives[i] = strings.TrimSuffix(directives[i], " 'none'") + " " + o
 			}
 		}
 		w.Header().Set("Content-Security-Policy", strings.Join(directives, "; "))
