@@ -103,9 +103,12 @@ func (s *Service) endEverywhere(ctx context.Context, person string) error {
 		return fmt.Errorf("sign %s out everywhere: %w", person, err)
 	}
 	// Until none is left: PostgreSQL does not show a statement the session that
-	// replaced the one it was waiting for.
-	for gone := int64(1); gone > 0; {
-		if gone, err = s.sessions.EndAll(ctx, person); err != nil {
+	// replaced the one it was waiting for, and such a statement ends none.
+	for left := 1; left > 0; {
+		if _, err = s.sessions.EndAll(ctx, person); err == nil {
+			left, err = s.sessions.Count(ctx, person)
+		}
+		if err != nil {
 			return fmt.Errorf("sign %s out everywhere: %w", person, err)
 		}
 	}
