@@ -16,11 +16,7 @@ const (
 // acrNames are the names known here and the level that each stands for, the
 // usual name of a level first. What is not here cannot be reached: eidas2 and
 // eidas3 also say how the person's papers were looked at, which nobody here knows.
-var acrNames = []struct {
-	name       string
-	level      signin.Level
-	vocabulary string
-}{
+var acrNames = []acrNamed{
 	{signin.ACR(signin.OneFactor), signin.OneFactor, refeds},
 	{signin.ACR(signin.TwoFactors), signin.TwoFactors, refeds},
 	{signin.ACR(signin.PhishingResistant), signin.PhishingResistant, refeds},
@@ -28,6 +24,12 @@ var acrNames = []struct {
 	{"eidas0", signin.OneFactor, eidas},
 	{"eidas1-mfa", signin.TwoFactors, eidas},
 	{"eidas0-mfa", signin.TwoFactors, eidas},
+}
+
+type acrNamed struct {
+	name       string
+	level      signin.Level
+	vocabulary string
 }
 
 // levelOf is the level that a name stands for; 0 and "" for an unknown name.
@@ -73,12 +75,15 @@ func (w acrWish) level() (level signin.Level, ok bool) {
 
 // answer is the acr of somebody known at the level: never the name of a
 // stronger one. A name that the wish has for exactly this level is taken as it
-// is spelled there. An essential wish is answered with the strongest of its
-// names that is true, even where more was proven; not ok when none is.
+// is spelled there; of two such, the usual one, which says more (eidas1 also
+// means that the academy knows who it is). An essential wish is answered with
+// the strongest of its names that is true, even where more was proven; not ok
+// when none is.
 func (w acrWish) answer(level signin.Level, c *Client) (acr string, ok bool) {
 	best := signin.Level(0)
 	for _, name := range w.names {
-		if l, _ := levelOf(name); l <= level && l > best {
+		l, _ := levelOf(name)
+		if l <= level && (l > best || l == best && l > 0 && usualOf(name, acr)) {
 			acr, best = name, l
 		}
 	}
@@ -102,6 +107,16 @@ func (w acrWish) vocabulary(c *Client) string {
 		return eidas
 	}
 	return refeds
+}
+
+// usualOf tells whether name is more usual than other, a name of the same level.
+func usualOf(name, other string) bool {
+	_, a := levelOf(name)
+	_, b := levelOf(other)
+	place := func(wanted string) int {
+		return slices.IndexFunc(acrNames, func(n acrNamed) bool { return n.name == wanted })
+	}
+	return a == b && place(name) < place(other)
 }
 
 // acrName is the strongest name of the vocabulary that the level deserves.

@@ -49,6 +49,7 @@ func TestAcrNamesTheLevelThatWasProven(t *testing.T) {
 		{"a wish in the words of ProConnect, of another application", acrWish{names: []string{"eidas1-mfa"}}, plain, 2, false, map[signin.Level]string{1: "eidas1", 2: "eidas1-mfa"}},
 		{"a wish in the words of REFEDS, of an application of ProConnect", acrWish{names: []string{acr2}}, pro, 2, false, map[signin.Level]string{1: acr1, 2: acr2}},
 		{"the lower one asked, more proven", acrWish{names: []string{"eidas1"}}, pro, 1, false, map[signin.Level]string{1: "eidas1", 2: "eidas1-mfa"}},
+		{"of two names for one level, the one that says more", acrWish{names: []string{"eidas0-mfa", "eidas1-mfa", "eidas2", "eidas3"}, essential: true}, pro, 2, false, map[signin.Level]string{1: "", 2: "eidas1-mfa"}},
 		{"eidas0 is read as eidas1, and answered as it was asked", acrWish{names: []string{"eidas0", "eidas0-mfa"}}, pro, 1, false, map[signin.Level]string{1: "eidas0", 2: "eidas0-mfa"}},
 		{"both, the better first", acrWish{names: []string{"eidas1-mfa", "eidas1"}}, pro, 2, false, map[signin.Level]string{1: "eidas1", 2: "eidas1-mfa"}},
 		{"both, the better last: it is answered when it is true", acrWish{names: []string{"eidas1", "eidas1-mfa"}}, pro, 1, false, map[signin.Level]string{1: "eidas1", 2: "eidas1-mfa"}},
