@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"beffroi/directory"
 )
@@ -82,6 +83,22 @@ func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string
 	}
 	addRequested(claims, storedClaims(i.grant.Claims).IDToken, i.person, i.client)
 	return p.keys.sign(ctx, i.client.IDTokenAlg, typJWT, claims)
+}
+
+// LongExpired writes an ID token of this provider again as if it had been issued
+// a day ago: what an application holds whose session outlived the token. It is
+// good as a hint at most, for the person and the application of the first.
+func (p *Provider) LongExpired(ctx context.Context, idToken string) (string, error) {
+	if _, err := p.readHint(ctx, idToken); err != nil {
+		return "", err
+	}
+	t, err := p.keys.verify(ctx, idToken)
+	if err != nil {
+		return "", err
+	}
+	issued := p.now().Add(-24 * time.Hour)
+	t.claims["iat"], t.claims["auth_time"], t.claims["exp"] = issued.Unix(), issued.Unix(), issued.Add(time.Minute).Unix()
+	return p.keys.sign(ctx, t.key.alg, typJWT, t.claims)
 }
 
 // hint is an ID token that comes back. sub is what the client knows the person

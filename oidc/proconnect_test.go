@@ -62,6 +62,19 @@ func TestProConnectLearnsWhoSomebodyIs(t *testing.T) {
 				t.Errorf("the ID token, which comes back in addresses, says %s %v", personal, idToken[personal])
 			}
 		}
+		answered := w.userinfo(tokens.text("access_token"))
+		if w.must(answered, 200); answered.header.Get("Content-Type") != "application/jwt" {
+			t.Errorf("userinfo is %s", answered.header.Get("Content-Type"))
+		}
+		userinfo, err := w.p.keys.verify(t.Context(), answered.body)
+		if err != nil || userinfo.key.alg != ES256 {
+			t.Fatal(err, userinfo)
+		}
+		if want := map[string]any{"iss": w.http.URL, "aud": "proconnect", "sub": marie, "uid": "mdupont", "given_name": "Marie", "usual_name": "Dupont",
+			"email": "marie.dupont@academie.test", "siret": schoolSIRET, "siren": schoolSIRET[:9], "organizational_unit": "Collège Jean-Zay",
+			"belonging_population": "agent", "phone_number": "+33 3 20 00 00 01"}; !maps.Equal(userinfo.claims, want) {
+			t.Errorf("userinfo\n got %v\nwant %v", userinfo.claims, want)
+		}
 		if strings.Contains(tokens.text("scope"), "offline_access") || tokens.text("refresh_token") != "" {
 			t.Errorf("more than was asked: %s", tokens.body)
 		}
@@ -257,6 +270,33 @@ func TestSchoolsAreReadFromAFile(t *testing.T) {
 		}
 		if mistakes != nil || strings.Join(got, ", ") != c.want {
 			t.Errorf("%s: %v %v", c.name, got, mistakes)
+		}
+	}
+}
+
+func TestALongExpiredTokenIsAHintAndNothingElse(t *testing.T) {
+	w := onOne(t)
+	tokens := w.tokens("tool")
+	old, err := w.p.LongExpired(t.Context(), tokens.text("id_token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := w.p.keys.verify(t.Context(), old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exp, _ := token.claims["exp"].(int64); exp >= w.clock.now().Unix() || token.claims["aud"] != "tool" || token.claims["sub"] != marie {
+		t.Errorf("%v", token.claims)
+	}
+	if w.active("tool", old) {
+		t.Error("it is an active token")
+	}
+	if a := w.userinfo(old); a.status != 401 {
+		t.Errorf("userinfo takes it: %d", a.status)
+	}
+	for _, other := range []string{tokens.text("access_token"), "", "a.b.c", strings.ToUpper(tokens.text("id_token"))} {
+		if _, err := w.p.LongExpired(t.Context(), other); err == nil {
+			t.Errorf("%.20q was made older", other)
 		}
 	}
 }

@@ -284,6 +284,12 @@ func (p *proconnect) mailOf(person directory.Person) string {
 	return person.Mail
 }
 
+// AddressOf is the mail address by which ProConnect knows the person; "" for none.
+func (c ProConnectConfig) AddressOf(person directory.Person) string {
+	p, _ := c.open()
+	return p.mailOf(person)
+}
+
 // plainPhone writes a number as ProConnect reads it, or not at all.
 func plainPhone(number string) string {
 	number = strings.NewReplacer("(0)", "", ".", " ", "/", " ", "\u00a0", " ", "\u202f", " ").Replace(strings.TrimSpace(number))

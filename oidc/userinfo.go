@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"io"
 	"net/http"
 	"strings"
 
@@ -38,7 +39,27 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	return writeJSON(w, http.StatusOK, p.userinfoClaims(r.Context(), c, person, l))
+	claims := p.userinfoClaims(r.Context(), c, person, l)
+	if c.UserinfoAlg == "" {
+		return writeJSON(w, http.StatusOK, claims)
+	}
+	// Signed for an application that is registered so, whatever its Accept
+	// header says (OpenID Connect Core §5.3.2). Without exp: no ID token.
+	claims["iss"], claims["aud"] = p.cfg.Issuer, c.ID
+	token, err := p.keys.sign(r.Context(), c.UserinfoAlg, typJWT, claims)
+	if err != nil {
+		return p.writeBearerError(w, err)
+	}
+	return writeJWT(w, "application/jwt", token)
+}
+
+// writeJWT answers with a signed token that nobody may keep.
+func writeJWT(w http.ResponseWriter, contentType, token string) error {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	_, err := io.WriteString(w, token)
+	return err
 }
 
 // personOf is the person behind a token with the scope, as the gate sees the
