@@ -34,6 +34,7 @@ func commands() []command {
 		{"person", "show | unlock | reset-factor LOGIN", "help one person", runPerson},
 		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
 		{"audit", "list", "read the audit trail", runAudit},
+		{"proconnect", "test", "play ProConnect against the running provider, rule by rule", runProConnect},
 		{"key", "create FILE | list | rotate [-alg ALG] [-now] | retire KID", "make a sealing key; the keys that sign tokens", runKey},
 		{"version", "", "print the release", func(_ context.Context, out io.Writer, _ []string) error {
 			_, err := fmt.Fprintln(out, "beffroi", version)
@@ -88,7 +89,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "beffroi: the academy's front door\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n           %s\n", c.name, c.does, c.args)
+		fmt.Fprintf(w, "  %-10s %s\n             %s\n", c.name, c.does, c.args)
 	}
 	fmt.Fprint(w, "\nEvery command that needs a configuration takes -config FILE, or -dir DIR for a demo's.\n")
 }

@@ -56,7 +56,7 @@ type Demo struct {
 }
 
 // resourceSecrets are made once for each demo.
-var resourceSecrets = []string{"portal", "imap", "dav"}
+var resourceSecrets = []string{"portal", "imap", "dav", "proconnect"}
 
 // Start starts the academy's servers and writes the configuration.
 func Start(o Options) (d *Demo, err error) {
@@ -115,10 +115,14 @@ func Start(o Options) (d *Demo, err error) {
 	if err := os.WriteFile(ldapPassword, []byte(ldap.BindPassword+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
+	schools := filepath.Join(o.Dir, "schools.csv")
+	if err := os.WriteFile(schools, []byte(d.Sample.SchoolLines()), 0o600); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
 	return d, d.writeConfig(configValues{
 		Dir: o.Dir, Provider: o.Provider, PortalAddr: o.Portal, Admin: o.Admin, Issuer: d.Issuer, Portal: d.Portal,
 		LDAP: "ldap://" + ldap.Addr, BindDN: ldap.BindDN, BaseDN: ldap.BaseDN, IMAP: mail.IMAPAddr, Submission: mail.SubmissionAddr, DAV: dav.URL,
-		Tool: tool.URL, Direction: direction.URL,
+		Tool: tool.URL, Direction: direction.URL, SIRET: d.Sample.Schools[0].SIRET,
 	})
 }
 
@@ -196,7 +200,7 @@ func prepare(dir string) (map[string]string, error) {
 // Reset removes what a demo keeps, and only that: DIR may hold other files.
 func Reset(dir string) error {
 	var errs []error
-	for _, name := range []string{"beffroi.yaml", "beffroi.db", "beffroi.db-wal", "beffroi.db-shm", "seal.key", "seeded"} {
+	for _, name := range []string{"beffroi.yaml", "beffroi.db", "beffroi.db-wal", "beffroi.db-shm", "seal.key", "seeded", "schools.csv"} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -212,7 +216,7 @@ func Reset(dir string) error {
 type configValues struct {
 	Dir, Provider, PortalAddr, Admin, Issuer, Portal string
 	LDAP, BindDN, BaseDN, IMAP, Submission, DAV      string
-	Tool, Direction                                  string
+	Tool, Direction, SIRET                           string
 }
 
 var configText = template.Must(template.New("").Parse(`# Written by "beffroi demo" at each start. The ports of the sample servers change.
@@ -234,6 +238,13 @@ provider:
       helpdesk: {fr: assistance académique, en: helpdesk}
       securite: {fr: sécurité, en: security}
       partenaires: {fr: partenaires, en: partners}
+  # What the State's federation is told; beffroi proconnect test plays it.
+  proconnect:
+    siret: "{{.SIRET}}"
+    schools_file: {{.Dir}}/schools.csv
+    mail_domains: [academie.test]
+    phone: true
+    chorusdt: {societe: EDU}
   applications:
     - id: portal
       name: {fr: Le portail, en: The portal}
@@ -272,6 +283,13 @@ provider:
       groups: [chefs-etablissement]
       home: {{.Direction}}
       icon: school
+    - id: proconnect
+      name: {fr: ProConnect, en: ProConnect}
+      profile: proconnect
+      secret_file: {{.Dir}}/secrets/proconnect
+      assurance: 1
+      redirect_uris: ["http://127.0.0.1/proconnect/oidc-callback"]
+      post_logout_redirect_uris: ["http://127.0.0.1/proconnect/logout-callback"]
 
 directory:
   urls: ["{{.LDAP}}"]

@@ -198,7 +198,7 @@ func sortedNames(attributes map[string][]string) []string {
 // spelling is how servers write an attribute's name.
 func spelling(name string) string {
 	for _, usual := range []string{"objectClass", "givenName", "displayName", "mailAlternateAddress", "preferredLanguage", "frEduRne", "frEduRneResp",
-		"frEduFonctAdm", "employeeType", "telephoneNumber", "memberOf", "entryUUID", "namingContexts", "supportedLDAPVersion", "supportedControl",
+		"frEduFonctAdm", "employeeType", "employeeNumber", "telephoneNumber", "memberOf", "entryUUID", "namingContexts", "supportedLDAPVersion", "supportedControl",
 		"supportedExtension", "vendorName"} {
 		if strings.EqualFold(usual, name) {
 			return usual

@@ -52,6 +52,7 @@ type School struct {
 	Phone      string
 	Mail       string // of its office: ce.0590002b@academie.test
 	Head       string // login; empty when nobody heads it
+	SIRET      string // invented, its check digits right
 }
 
 // SamplePerson is someone of the academy. ID is the entryUUID, made of the DN.
@@ -72,6 +73,7 @@ type SamplePerson struct {
 	Title       string
 	Subject     string // what a teacher teaches
 	Phone       string
+	Number      string   // matricule
 	Groups      []string // names, sorted
 }
 
@@ -150,6 +152,7 @@ func (s *Sample) LDIF() string {
 		w.put("employeeType", p.Kind)
 		w.put("title", p.Title)
 		w.put("telephoneNumber", p.Phone)
+		w.put("employeeNumber", p.Number)
 		w.put("l", school.City)
 		w.put("o", school.Name)
 		w.put("userPassword", hashedPassword(Password, p.DN))

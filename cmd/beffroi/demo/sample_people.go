@@ -144,6 +144,7 @@ func (b *academyBuilder) add(p SamplePerson) {
 	if p.Phone == "" {
 		p.Phone = phone(5000 + len(b.People))
 	}
+	p.Number = fmt.Sprintf("59%06d", 1000+len(b.People))
 	b.People = append(b.People, p)
 }
 

@@ -1,6 +1,9 @@
 package demo
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // sampleSchools are invented, in towns of the Nord and the Pas-de-Calais. The
 // first two are of the six people of the README.
@@ -44,8 +47,38 @@ func sampleSchools() []School {
 		schools[i] = School{
 			UAI: row.uai, Kind: row.kind, Name: row.name, Street: row.street, PostalCode: row.postal, City: row.city,
 			// Numbers kept for fiction by the regulator: 03 53 01 00 00 to 03 53 01 99 99.
-			Phone: phone(100 * (i + 1)), Mail: "ce." + strings.ToLower(row.uai) + "@" + sampleMailDomain,
+			Phone: phone(100 * (i + 1)), Mail: "ce." + strings.ToLower(row.uai) + "@" + sampleMailDomain, SIRET: sampleSIRET(row.kind, row.uai),
 		}
 	}
 	return schools
+}
+
+// sampleSIRET is made as those of schools are: 19, the department and the number
+// of the UAI code, a check digit, then the establishment and its check digit.
+func sampleSIRET(kind, uai string) string {
+	first := map[string]string{"Rectorat": "17", "Partenaire": "89"}[kind]
+	if first == "" {
+		first = "19"
+	}
+	return withCheckDigit(withCheckDigit(first+uai[1:7]) + "0001")
+}
+
+// withCheckDigit adds the digit that makes Luhn's sum a multiple of ten.
+func withCheckDigit(digits string) string {
+	sum := 0
+	for i := range len(digits) {
+		n := int(digits[len(digits)-1-i]-'0') * (2 - i%2)
+		sum += n/10 + n%10
+	}
+	return fmt.Sprintf("%s%d", digits, (10-sum%10)%10)
+}
+
+// SchoolLines are the schools as the file proconnect.schools_file lists them.
+func (s *Sample) SchoolLines() string {
+	var b strings.Builder
+	b.WriteString("UAI;SIRET;Nom\n")
+	for _, school := range s.Schools {
+		fmt.Fprintf(&b, "%s;%s;%s\n", school.UAI, school.SIRET, school.Name)
+	}
+	return b.String()
 }
