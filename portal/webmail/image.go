@@ -26,8 +26,8 @@ func (s *sanitizer) image(t nethtml.Token) {
 		case "width", "height", "align", "border", "style", "class", "title", "hspace", "vspace":
 			kept = append(kept, a)
 		case "srcset":
-			if source == "" {
-				s.remote(strings.Fields(a.Val + " ")[0])
+			if sources := strings.Fields(a.Val); source == "" && len(sources) > 0 {
+				s.remote(sources[0])
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"html"
 	"io"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -271,15 +272,19 @@ func colour(v string) bool {
 	return v != "" && len(v) < 24
 }
 
+// fetches is where a style asks for an address. Its place in a lower-case copy
+// would not do: lower case may be longer, as it is of a broken character.
+var fetches = regexp.MustCompile(`(?i)url\(`)
+
 // countStyle counts what a style would have fetched, to say so.
 func (s *sanitizer) countStyle(style string) {
 	rest := style
 	for {
-		i := strings.Index(strings.ToLower(rest), "url(")
-		if i < 0 {
+		at := fetches.FindStringIndex(rest)
+		if at == nil {
 			return
 		}
-		rest = rest[i+4:]
+		rest = rest[at[1]:]
 		end := strings.IndexByte(rest, ')')
 		if end < 0 {
 			end = len(rest)
