@@ -1,6 +1,7 @@
 # make demo      build and start the one-machine trial; ARGS="-dir DIR -provider HOST:PORT -portal HOST:PORT -fresh"
 # make build     the binary, bin/beffroi, with its pages' files
 # make test      everything: real servers, both databases, a real browser (as root it installs what is missing)
+# make fuzz      every fuzz target for 20 s; ARGS="FuzzAuthorize", FUZZTIME=5m
 # make check     format, vet, staticcheck, known vulnerabilities, templates, import rules, languages
 # make bench     what each operation costs; ARGS="-workers 64 -database sqlite -alg ES256"
 # make screens   pictures of every page, in screens/
@@ -8,7 +9,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help demo build assets test check fmt vet staticcheck vulncheck rules bench screens clean
+.PHONY: help demo build assets test fuzz check fmt vet staticcheck vulncheck rules bench screens clean
 
 GO = go
 ARGS =
@@ -38,7 +39,12 @@ test:
 	@$(GO) vet ./...
 	@echo "test: go test (about ten minutes on two cores)"
 	@$(GO) test -count=1 -timeout 15m ./...
+	@echo "test: fuzzing, each target for 20 s"
+	@sh .ci/fuzz
 	@echo "test: everything passed"
+
+fuzz:
+	@sh .ci/fuzz $(ARGS)
 
 check: assets fmt vet staticcheck vulncheck rules
 	@echo "check: clean"
