@@ -151,8 +151,12 @@ func (p *Provider) endFamily(ctx context.Context, c *Client, stored grant, event
 	event.Application, event.Outcome = c.ID, "refused"
 	// The client may be gone by now; the thief's tokens end all the same.
 	return p.store.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
-		if err := p.store.endGrant(ctx, stored.ID); err != nil {
+		lived, err := p.store.endGrant(ctx, stored.ID)
+		if err != nil {
 			return err
+		}
+		if lived {
+			event.Detail["closed"] = "authorization" // once: the person is told of it (closings)
 		}
 		return p.audit.Record(ctx, actorOf(c), event)
 	})

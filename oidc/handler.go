@@ -18,6 +18,8 @@ func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	mux.Handle("POST /oauth2/authorize", site.API(p.authorizePost))
 	mux.Handle("GET /oauth2/consent", site.Browser(p.consentPage))
 	mux.Handle("POST /oauth2/consent", site.Browser(p.consentAnswer))
+	mux.Handle("GET /account/applications", site.Browser(p.connectedPage))
+	mux.Handle("POST /account/applications", site.Browser(p.disconnect))
 	mux.Handle("GET /oauth2/logout", site.Browser(p.logout))
 	mux.Handle("POST /oauth2/logout", site.API(p.logoutPost))
 	mux.Handle("POST /oauth2/logout/confirm", site.Browser(p.logoutConfirm))

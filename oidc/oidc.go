@@ -12,6 +12,7 @@
 //	POST     /oauth2/introspect   what a token says (RFC 7662)
 //	POST     /oauth2/revoke       ends a token (RFC 7009)
 //	GET POST /userinfo            who the token's person is
+//	GET POST /account/applications  what each application has of who is signed in, and taking it back
 //	GET POST /oauth2/logout       sign out, asked by an application
 //	GET      /api/applications    the tiles of the token's person
 //	GET      /api/people          search in the directory
@@ -140,6 +141,7 @@ type gate interface {
 type door interface {
 	Begin(w http.ResponseWriter, r *http.Request, req signin.Request) error
 	EndSession(ctx context.Context, w http.ResponseWriter, r *http.Request) error
+	Local(t time.Time) time.Time
 }
 
 // Dependencies is what a Provider is made of. All are needed but

@@ -47,7 +47,8 @@ func (p *Provider) end(ctx context.Context, c *Client, plain string) error {
 		return nil
 	}
 	if l.Refresh {
-		return p.store.endGrant(ctx, l.grant.ID)
+		_, err := p.store.endGrant(ctx, l.grant.ID)
+		return err
 	}
 	return p.store.endAccess(ctx, l.AccessHash)
 }

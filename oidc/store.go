@@ -236,12 +236,14 @@ func (s *store) find(ctx context.Context, plain string) (*living, error) {
 	return l, nil
 }
 
-// endGrant ends an authorization and every token that came of it.
-func (s *store) endGrant(ctx context.Context, id string) error {
-	if _, err := s.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE id = $2 AND ended IS NULL", db.At(s.now()), id); err != nil {
-		return fmt.Errorf("end authorization: %w", err)
+// endGrant ends an authorization and every token that came of it, and tells
+// whether it lived.
+func (s *store) endGrant(ctx context.Context, id string) (lived bool, err error) {
+	n, err := s.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE id = $2 AND ended IS NULL", db.At(s.now()), id)
+	if err != nil {
+		return false, fmt.Errorf("end authorization: %w", err)
 	}
-	return nil
+	return n > 0, nil
 }
 
 // endAccess ends one access token.

@@ -170,6 +170,8 @@ func (d *testDoor) Begin(w http.ResponseWriter, r *http.Request, req signin.Requ
 	return f.Finish(w, r, req.Raw, *result)
 }
 
+func (d *testDoor) Local(t time.Time) time.Time { return t }
+
 func (d *testDoor) EndSession(ctx context.Context, _ http.ResponseWriter, _ *http.Request) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -36,13 +36,19 @@ func (accountFinisher) Refuse(http.ResponseWriter, *http.Request, []byte, Refusa
 	return web.Fail(http.StatusForbidden, "signin.error.request", nil)
 }
 
+// AccountRequest is for Begin: somebody who is not signed in comes to a page of
+// their own account, this or another folder's, and goes on there.
+func AccountRequest(path string) Request {
+	return Request{Application: accountApplication(), Protocol: accountProtocol, Raw: []byte(path)}
+}
+
 // needSession returns the session, or begins a sign-in that comes back here.
 func (s *Service) needSession(w http.ResponseWriter, r *http.Request, path string) (*session.Session, sessionData, error) {
 	sess, data := dataOf(r.Context())
 	if sess != nil {
 		return sess, data, nil
 	}
-	return nil, data, s.Begin(w, r, Request{Application: accountApplication(), Protocol: accountProtocol, Raw: []byte(path), Received: s.now()})
+	return nil, data, s.Begin(w, r, AccountRequest(path))
 }
 
 // showAccount answers GET /account: who am I, and what protects me.
@@ -68,18 +74,18 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := &templates.SigninAccount{
 		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: s.groupNames(r, person.Groups),
-		Since: s.local(data.AuthTime), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
+		Since: s.Local(data.AuthTime), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
 		Contact: s.contact(),
 	}
 	for _, f := range factors {
-		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: s.local(f.Created), Used: s.local(f.Used)})
+		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: s.Local(f.Created), Used: s.Local(f.Used)})
 	}
 	page.Title, page.CSS = text(r, "signin.account.title"), signinCSS
 	return web.Render(w, r, http.StatusOK, page)
 }
 
-// local is t as the academy's clocks show it; never stays never.
-func (s *Service) local(t time.Time) time.Time {
+// Local is t as the academy's clocks show it; never stays never.
+func (s *Service) Local(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}

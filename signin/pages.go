@@ -97,7 +97,7 @@ func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int
 
 // renderOutcome tells a person who proved the password why it is not enough.
 func (s *Service) renderOutcome(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, outcome directory.Outcome) error {
-	page := &templates.SigninOutcome{SigninAttempt: s.about(r, a), Reason: outcome.Result.String(), Until: s.local(outcome.Until), Contact: s.contact()}
+	page := &templates.SigninOutcome{SigninAttempt: s.about(r, a), Reason: outcome.Result.String(), Until: s.Local(outcome.Until), Contact: s.contact()}
 	page.Name = displayName(person)
 	return s.render(w, r, http.StatusForbidden, text(r, "signin.title"), page)
 }

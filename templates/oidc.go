@@ -1,6 +1,9 @@
 package templates
 
-import "html/template"
+import (
+	"html/template"
+	"time"
+)
 
 // OidcLogout asks whether to sign out, when an application or a link asks it
 // without showing that it may.
@@ -57,6 +60,32 @@ type OidcLeaving struct {
 }
 
 func (OidcLeaving) Template() string { return "oidc_leaving.html" }
+
+// OidcConnected lists the applications that have something of a person.
+type OidcConnected struct {
+	Layout
+	Apps    []OidcConnectedApp
+	Closed  []OidcClosed // the latest first
+	Revoked string       // name of the one that was just taken out
+}
+
+func (OidcConnected) Template() string { return "oidc_connected.html" }
+
+// OidcConnectedApp is one of them.
+type OidcConnectedApp struct {
+	ID, Name, Home string
+	Contact        SigninContact
+	Told           []string // what it may know and do, in words
+	Since, Used    time.Time
+	Open           bool // it has access now
+	Away           bool // while the person is away too
+}
+
+// OidcClosed is an access that was closed because a key to it was used twice.
+type OidcClosed struct {
+	Name string
+	At   time.Time
+}
 
 // OidcLoggedOut says that it is done.
 type OidcLoggedOut struct {

@@ -202,19 +202,30 @@ func (l *Log) List(ctx context.Context, f Filter) ([]Row, error) {
 	if strings.HasSuffix(f.Action, ".") {
 		prefix, f.Action = f.Action+"%", ""
 	}
-	return db.All(ctx, l.db, func(scan func(...any) error) (Row, error) {
-		var r Row
-		var at db.Time
-		var detail string
-		err := scan(&r.ID, &at, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Name, &r.Action, &r.Target, &r.Application, &r.Outcome, &detail, &r.Address, &r.Agent, &r.Request)
-		r.At = at.Time
-		if err == nil && detail != "" {
-			err = json.Unmarshal([]byte(detail), &r.Detail)
-		}
-		return r, err
-	}, `SELECT id, at, actor_kind, actor, actor_name, action, target, application, outcome, detail, address, agent, request FROM audit
+	return db.All(ctx, l.db, scanRow, `SELECT `+columns+` FROM audit
 		WHERE ($1 = '' OR actor = $1 OR target = $1) AND ($2 = '' OR application = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR action LIKE $4)
 		ORDER BY at DESC, id LIMIT $5`, f.Person, f.Application, f.Action, prefix, f.Limit)
+}
+
+// About returns the newest rows of one action whose target is the person, later
+// than since. Unlike List it reads an index: pages of the person may ask it.
+func (l *Log) About(ctx context.Context, person, action string, since time.Time, limit int) ([]Row, error) {
+	return db.All(ctx, l.db, scanRow, `SELECT `+columns+` FROM audit WHERE target = $1 AND at > $2 AND action = $3 ORDER BY at DESC, id LIMIT $4`,
+		person, db.At(since), action, limit)
+}
+
+const columns = "id, at, actor_kind, actor, actor_name, action, target, application, outcome, detail, address, agent, request"
+
+func scanRow(scan func(...any) error) (Row, error) {
+	var r Row
+	var at db.Time
+	var detail string
+	err := scan(&r.ID, &at, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Name, &r.Action, &r.Target, &r.Application, &r.Outcome, &detail, &r.Address, &r.Agent, &r.Request)
+	r.At = at.Time
+	if err == nil && detail != "" {
+		err = json.Unmarshal([]byte(detail), &r.Detail)
+	}
+	return r, err
 }
 
 // clean bounds what strangers wrote and keeps a line one line.
