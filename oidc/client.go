@@ -146,8 +146,13 @@ type Client struct {
 	// AssertionIssuers may vouch for people to it (RFC 7523 §2.1, JWT bearer).
 	AssertionIssuers []AssertionIssuer `yaml:"assertion_issuers" json:"assertion_issuers,omitempty"`
 
-	app     signin.Application // made once, by withDefaults
-	secrets storedSecrets
+	// Site is where the application says that it is at home. It registered
+	// itself and so makes no tile of it.
+	Site string `yaml:"-" json:"client_uri,omitempty"`
+
+	app          signin.Application // made once, by withDefaults
+	secrets      storedSecrets
+	registration registration
 }
 
 // AssertionIssuer is a system of the academy that has identified a person
@@ -204,11 +209,19 @@ var (
 	ownScheme  = regexp.MustCompile(`^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+$`) // RFC 8252 §7.1: a domain name reversed
 )
 
+// ClientMistake is one thing wrong with an application: Key is the one of the
+// configuration file.
+type ClientMistake struct{ ID, Key, Problem string }
+
+func (m *ClientMistake) Error() string {
+	return fmt.Sprintf("application %q: %s: %s", m.ID, m.Key, m.Problem)
+}
+
 // Validate returns every mistake of the registration at once, each naming its key.
 func (c Client) Validate() []error {
 	var all []error
 	wrong := func(key, format string, args ...any) {
-		all = append(all, fmt.Errorf("application %q: %s: %s", c.ID, key, fmt.Sprintf(format, args...)))
+		all = append(all, &ClientMistake{c.ID, key, fmt.Sprintf(format, args...)})
 	}
 	if !clientID.MatchString(c.ID) {
 		wrong("id", "must be 1 to 64 of letters, digits, dot, dash, underscore, and start with a letter or digit")

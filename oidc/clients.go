@@ -61,6 +61,14 @@ type Entry struct {
 	Changed  time.Time `json:"changed,omitzero"`
 
 	Secrets []SecretState `json:"secrets"` // those that live now
+
+	// Of an application that registered itself: by which invitation ("" where
+	// none was needed), until when it may live, whether it may change itself.
+	Registered bool      `json:"registered,omitempty"`
+	Invite     string    `json:"invite,omitempty"`
+	Ends       time.Time `json:"ends,omitzero"`
+
+	raw Client // as stored, without defaults: what a change starts from
 }
 
 // OpenClients reads the registry. Every mistake of the file's applications is
@@ -141,31 +149,55 @@ func jwksOf(file string) (json.RawMessage, error) {
 	return set, nil
 }
 
+const clientColumns = "document, secrets, created, changed, former, former_ends, secret_made, registration, invite, policy, ends"
+
+// scan reads one application of the database.
+func (c *Clients) scan(scan func(...any) error) (Entry, error) {
+	var e Entry
+	var document, secrets, policy string
+	var created, changed, formerEnds, made, ends db.Time
+	if err := scan(&document, &secrets, &created, &changed, &e.secrets.former, &formerEnds, &made, &e.registration.by, &e.registration.invite, &policy, &ends); err != nil {
+		return e, err
+	}
+	if err := json.Unmarshal([]byte(document), &e.Client); err != nil {
+		return e, fmt.Errorf("stored application: %w", err)
+	}
+	if err := json.Unmarshal([]byte(secrets), &e.SecretHashes); err != nil {
+		return e, fmt.Errorf("secrets of application %s: %w", e.ID, err)
+	}
+	if policy != "" {
+		if err := json.Unmarshal([]byte(policy), &e.registration.policy); err != nil {
+			return e, fmt.Errorf("policy of application %s: %w", e.ID, err)
+		}
+	}
+	e.registration.ends, e.secrets.formerEnds, e.secrets.made = ends.Time, formerEnds.Time, made.Time
+	if made.IsZero() {
+		e.secrets.made = created.Time
+	}
+	e.raw = e.Client
+	e.Client, e.Created, e.Changed = e.withDefaults(c.assurance), created.Time, changed.Time
+	return e, nil
+}
+
+// stored reads the applications of the database.
 func (c *Clients) stored(ctx context.Context) ([]Entry, error) {
-	all, err := db.All(ctx, c.db, func(scan func(...any) error) (Entry, error) {
-		var e Entry
-		var document, secrets string
-		var created, changed, formerEnds, made db.Time
-		if err := scan(&document, &secrets, &created, &changed, &e.secrets.former, &formerEnds, &made); err != nil {
-			return e, err
-		}
-		if err := json.Unmarshal([]byte(document), &e.Client); err != nil {
-			return e, fmt.Errorf("stored application: %w", err)
-		}
-		e.secrets.formerEnds, e.secrets.made = formerEnds.Time, made.Time
-		if made.IsZero() {
-			e.secrets.made = created.Time
-		}
-		if err := json.Unmarshal([]byte(secrets), &e.SecretHashes); err != nil {
-			return e, fmt.Errorf("secrets of application %s: %w", e.ID, err)
-		}
-		e.Client, e.Created, e.Changed = e.withDefaults(c.assurance), created.Time, changed.Time
-		return e, nil
-	}, "SELECT document, secrets, created, changed, former, former_ends, secret_made FROM oidc_client ORDER BY id")
+	all, err := db.All(ctx, c.db, c.scan, "SELECT "+clientColumns+" FROM oidc_client ORDER BY id")
 	if err != nil {
 		return nil, fmt.Errorf("read applications: %w", err)
 	}
 	return all, nil
+}
+
+// storedOne reads one application of the database as it stands now.
+func (c *Clients) storedOne(ctx context.Context, id string) (Entry, error) {
+	e, err := c.scan(c.db.QueryRow(ctx, "SELECT "+clientColumns+" FROM oidc_client WHERE id = $1", id).Scan)
+	if errors.Is(err, db.ErrNotFound) {
+		return e, fmt.Errorf("%s: %w", id, ErrUnknownClient)
+	}
+	if err != nil {
+		return e, fmt.Errorf("read application %s: %w", id, err)
+	}
+	return e, nil
 }
 
 func (c *Clients) assemble(stored []Entry) *clientSet {
@@ -226,10 +258,21 @@ func (c *Clients) Get(ctx context.Context, id string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if one := set.byID[id]; one != nil {
-		return one, nil
+	one := set.byID[id]
+	if one == nil && strings.HasPrefix(id, registeredPrefix) {
+		// It comes a moment after it registered itself, perhaps at another replica.
+		e, err := c.storedOne(ctx, id)
+		if err != nil && !errors.Is(err, ErrUnknownClient) {
+			return nil, err
+		}
+		if err == nil {
+			one = &e.Client
+		}
 	}
-	return nil, ErrUnknownClient
+	if one == nil || one.ended(c.now()) {
+		return nil, ErrUnknownClient
+	}
+	return one, nil
 }
 
 // resource returns the application that is the named audience.
@@ -238,7 +281,7 @@ func (c *Clients) resource(ctx context.Context, audience string) (*Client, error
 	if err != nil {
 		return nil, err
 	}
-	if one := set.audience[audience]; one != nil && audience != "" {
+	if one := set.audience[audience]; one != nil && audience != "" && !one.ended(c.now()) {
 		return one, nil
 	}
 	return nil, ErrUnknownClient
@@ -256,6 +299,7 @@ func (c *Clients) List(ctx context.Context) ([]Entry, error) {
 	now := c.now()
 	for i := range all {
 		all[i].Secrets = all[i].secretStates(now)
+		all[i].Registered, all[i].Invite, all[i].Ends = all[i].registration.by != "", all[i].registration.invite, all[i].registration.ends
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
 	return all, nil
@@ -267,7 +311,7 @@ func (c *Clients) List(ctx context.Context) ([]Entry, error) {
 func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client, chosen ...string) (string, error) {
 	one.SecretFile, one.SecretHashes = "", nil
 	plain := ""
-	switch wants := !one.Public && one.AuthMethod != AuthKey; {
+	switch wants := one.usesSecret(); {
 	case len(chosen) > 0 && !wants:
 		return "", fmt.Errorf("application %q: has no use for a secret", one.ID)
 	case len(chosen) > 0:

@@ -58,6 +58,9 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		d["scopes_supported"] = union(scopes, proconnectScopes)
 		d["claims_supported"] = union(d["claims_supported"].([]string), proconnectClaims)
 	}
+	if p.cfg.Registration.Mode != RegistrationClosed {
+		d["registration_endpoint"] = issuer + "/oauth2/register"
+	}
 	if p.cfg.Documentation != "" {
 		d["service_documentation"] = p.cfg.Documentation
 	}

@@ -31,6 +31,12 @@ func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	mux.Handle("OPTIONS /oauth2/token", site.API(preflight))
 	mux.Handle("OPTIONS /oauth2/revoke", site.API(preflight))
 
+	// Applications, by an invitation and by the token of their registration.
+	mux.Handle("POST /oauth2/register", site.API(p.register))
+	mux.Handle("GET /oauth2/register/{id}", site.API(p.manage))
+	mux.Handle("PUT /oauth2/register/{id}", site.API(p.manage))
+	mux.Handle("DELETE /oauth2/register/{id}", site.API(p.manage))
+
 	// Resources of the provider, by a bearer token.
 	mux.Handle("GET /userinfo", site.API(fromAnywhere(p.userinfo)))
 	mux.Handle("POST /userinfo", site.API(fromAnywhere(p.userinfo)))

@@ -14,6 +14,8 @@
 //	GET POST /userinfo            who the token's person is
 //	GET POST /account/applications  what each application has of who is signed in, and taking it back
 //	GET POST /oauth2/logout       sign out, asked by an application
+//	POST     /oauth2/register     an application registers itself, where that is allowed (RFC 7591)
+//	GET PUT DELETE /oauth2/register/{id}  and reads, changes or ends its registration (RFC 7592)
 //	GET      /api/applications    the tiles of the token's person
 //	GET      /api/people          search in the directory
 //
@@ -64,6 +66,8 @@ type Config struct {
 	ProConnect ProConnectConfig `yaml:"proconnect"` // how people are told to an application of that profile
 	Keys       KeyConfig        `yaml:"keys"`
 
+	Registration RegistrationConfig `yaml:"registration"` // of applications by themselves
+
 	// Applications stand in the configuration file and are changed only there.
 	Applications []Client `yaml:"applications"`
 }
@@ -85,6 +89,7 @@ func (c Config) withDefaults() Config {
 		c.LeastAssured = 1
 	}
 	c.Keys = c.Keys.withDefaults()
+	c.Registration = c.Registration.withDefaults()
 	return c
 }
 
@@ -121,6 +126,7 @@ func (c Config) Validate() []error {
 		all = append(all, errors.New("assurance: must be 1 (password) or 2 (a second factor)"))
 	}
 	all = append(all, c.Keys.validate(max(d.AccessLife, d.IDTokenLife))...)
+	all = append(all, c.Registration.validate()...)
 	for _, one := range c.Applications {
 		all = append(all, one.Validate()...)
 	}
@@ -218,6 +224,9 @@ func New(d Dependencies) (*Provider, error) {
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace}, woken: make(chan struct{}, 1),
 	}
 	p.proconnect, _ = cfg.ProConnect.open() // found sound by Validate, or unused
+	if cfg.Registration.Mode == RegistrationOpen {
+		d.Log.Warn("anybody may register an application here: provider.registration.mode is open")
+	}
 	p.engine = p.newEngine()
 	if p.discovery, err = p.discoveryDocument(); err != nil {
 		return nil, err
@@ -238,5 +247,9 @@ func (p *Provider) Sweep(ctx context.Context) (int64, error) {
 		return n, err
 	}
 	notices, err := p.store.sweepNotices(ctx)
-	return n + notices, err
+	if err != nil {
+		return n + notices, err
+	}
+	applications, err := p.clients.sweep(ctx)
+	return n + notices + applications, err
 }

@@ -18,6 +18,7 @@ import (
 	"beffroi/directory"
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
+	"beffroi/oidc"
 )
 
 // finding is what one check saw.
@@ -83,6 +84,9 @@ func (c *Config) check(ctx context.Context) []finding {
 	}
 	if c.Provider.Listen != "" {
 		findings = append(findings, checkDirectory(ctx, c.Directory)...)
+		if c.Provider.Registration.Mode == oidc.RegistrationOpen {
+			findings = append(findings, finding{"registration", "warn", "anybody may register an application (provider.registration.mode is open): for trials only"})
+		}
 	}
 	if c.Portal.Listen != "" && c.Portal.Mail.IMAP != "" {
 		m := c.Portal.Mail
