@@ -54,6 +54,7 @@ var homes = map[string][]string{
 	"pgregory.net/rapid":            {},
 	"github.com/stretchr/testify":   {},
 	"github.com/golang/mock":        {},
+	"github.com/zitadel/oidc":       {},
 	"github.com/emersion/go-webdav": {"cmd/beffroi/demo"},
 }
 
