@@ -177,7 +177,7 @@ func (c Client) withDefaults(assurance int) Client {
 	if len(c.Grants) == 0 && len(c.RedirectURIs) > 0 {
 		c.Grants = []string{GrantCode, GrantRefresh}
 	}
-	if len(c.Scopes) == 0 && slices.Contains(c.Grants, GrantCode) {
+	if len(c.Scopes) == 0 && (slices.Contains(c.Grants, GrantCode) || slices.Contains(c.Grants, GrantDevice)) {
 		c.Scopes = []string{"openid", "profile", "email", "groups", "offline_access"}
 	}
 	if c.IDTokenAlg == "" {
@@ -308,9 +308,10 @@ func (c Client) validateGrants(wrong func(key, format string, args ...any)) {
 				wrong("redirect_uris", "authorization_code needs at least one")
 			}
 		case GrantRefresh:
-			if !slices.Contains(d.Grants, GrantCode) {
-				wrong("grants", "refresh_token needs authorization_code")
+			if !slices.Contains(d.Grants, GrantCode) && !slices.Contains(d.Grants, GrantDevice) {
+				wrong("grants", "refresh_token needs authorization_code or %s", GrantDevice)
 			}
+		case GrantDevice: // the person comes by the page /device: no redirect URI
 		case GrantClientCredentials, GrantExchange, GrantJWTBearer:
 			if c.Public {
 				wrong("grants", "%s needs a secret, and a public application has none", g)

@@ -34,7 +34,7 @@ func (g *codeGrant) HandleAuthorizeEndpointRequest(ctx context.Context, request 
 	i := issueOf(request)
 	now := g.p.now()
 	code, hash := newSecret(prefixCode)
-	i.grant.ID, i.grant.Created, i.grant.CodeEnds = hash, db.At(now), db.At(now.Add(g.p.cfg.CodeLife))
+	i.grant.ID, i.grant.Kind, i.grant.Created, i.grant.CodeEnds = hash, kindCode, db.At(now), db.At(now.Add(g.p.cfg.CodeLife))
 	i.grant.Ends = g.p.outlives(now, i.grant.Offline)
 	if err := g.p.store.createGrant(ctx, i.grant); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, request fosi
 	}
 	hash := secret.Hash(form.Get("code"))
 	stored, used, err := p.store.grantByCode(ctx, hash)
-	if errors.Is(err, db.ErrNotFound) {
+	if errors.Is(err, db.ErrNotFound) || err == nil && stored.Kind != kindCode {
 		return refused(fosite.ErrInvalidGrant, "the code is unknown")
 	}
 	if err != nil {

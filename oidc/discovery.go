@@ -20,6 +20,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"issuer":                                         issuer,
 		"authorization_endpoint":                         issuer + "/oauth2/authorize",
 		"token_endpoint":                                 issuer + "/oauth2/token",
+		"device_authorization_endpoint":                  issuer + "/oauth2/device_authorization", // RFC 8628 §4
 		"introspection_endpoint":                         issuer + "/oauth2/introspect",
 		"revocation_endpoint":                            issuer + "/oauth2/revoke",
 		"userinfo_endpoint":                              issuer + "/userinfo",

@@ -25,6 +25,7 @@ const (
 	prefixCode    = "bfc_"
 	prefixAccess  = "bfa_"
 	prefixRefresh = "bfr_"
+	prefixDevice  = "bfd_"
 )
 
 // newSecret returns a token of 256 random bits and the hash it is stored as.
@@ -82,7 +83,7 @@ func (p *Provider) newEngine() *fosite.Fosite {
 		ClientSecretsHasher:             noHasher{},
 		HTTPClient:                      client,
 		AuthorizeEndpointHandlers:       fosite.AuthorizeEndpointHandlers{&codeGrant{p}},
-		TokenEndpointHandlers:           fosite.TokenEndpointHandlers{&codeGrant{p}, &refreshGrant{p}, &clientGrant{p}, &exchangeGrant{p}},
+		TokenEndpointHandlers:           fosite.TokenEndpointHandlers{&codeGrant{p}, &refreshGrant{p}, &clientGrant{p}, &exchangeGrant{p}, &deviceGrant{p}},
 		TokenIntrospectionHandlers:      fosite.TokenIntrospectionHandlers{},
 		RevocationHandlers:              fosite.RevocationHandlers{},
 		PushedAuthorizeEndpointHandlers: fosite.PushedAuthorizeEndpointHandlers{},

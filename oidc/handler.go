@@ -23,9 +23,15 @@ func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	mux.Handle("GET /oauth2/logout", site.Browser(p.logout))
 	mux.Handle("POST /oauth2/logout", site.API(p.logoutPost))
 	mux.Handle("POST /oauth2/logout/confirm", site.Browser(p.logoutConfirm))
+	mux.Handle("GET /device", site.Browser(p.showDevice))
+	mux.Handle("POST /device", site.Browser(p.postDevice))
+	mux.Handle("GET /device/confirm", site.Browser(p.showDeviceConfirm))
+	mux.Handle("POST /device/confirm", site.Browser(p.postDeviceConfirm))
 
 	// Applications, by their secret. A page may call those that take no secret.
 	mux.Handle("POST /oauth2/token", site.API(fromAnywhere(p.token)))
+	mux.Handle("POST /oauth2/device_authorization", site.API(fromAnywhere(p.deviceAuthorization)))
+	mux.Handle("OPTIONS /oauth2/device_authorization", site.API(preflight))
 	mux.Handle("POST /oauth2/revoke", site.API(fromAnywhere(p.revoke)))
 	mux.Handle("POST /oauth2/introspect", site.API(p.introspect))
 	mux.Handle("OPTIONS /oauth2/token", site.API(preflight))

@@ -8,7 +8,10 @@
 //	GET      /jwks                the public keys
 //	GET POST /oauth2/authorize    an application sends a person's browser
 //	GET POST /oauth2/consent      a person is asked what an application may learn, and answers
-//	POST     /oauth2/token        codes, refresh tokens, own credentials and exchanges become tokens
+//	POST     /oauth2/token        codes, refresh tokens, device codes, own credentials and exchanges become tokens
+//	POST     /oauth2/device_authorization  a device asks for a code (RFC 8628)
+//	GET POST /device              where its person types it
+//	GET POST /device/confirm      what the device may, and the person's answer
 //	POST     /oauth2/introspect   what a token says (RFC 7662)
 //	POST     /oauth2/revoke       ends a token (RFC 7009)
 //	GET POST /userinfo            who the token's person is
@@ -168,6 +171,7 @@ type Dependencies struct {
 // Provider answers the routes above.
 type Provider struct {
 	cfg       Config
+	sealer    *secret.Sealer
 	audit     *audit.Log
 	directory directory.Directory
 	gate      gate
@@ -220,7 +224,7 @@ func New(d Dependencies) (*Provider, error) {
 	}
 	p := &Provider{
 		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
-		cfg: cfg, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
+		cfg: cfg, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace}, woken: make(chan struct{}, 1),
 	}
 	p.proconnect, _ = cfg.ProConnect.open() // found sound by Validate, or unused

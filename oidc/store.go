@@ -24,9 +24,18 @@ const (
 // expired between being read and being spent.
 var errSpent = errors.New("oidc: used or ended meanwhile")
 
+// How an authorization was given. What spends one checks that it is of its
+// kind: a device's code needs no redirect URI and no PKCE, so it must not pass
+// for an authorization code.
+const (
+	kindCode   = "code"
+	kindDevice = "device"
+)
+
 // grant is one authorization, and the family of tokens that came of it.
 type grant struct {
 	ID          string // hash of the code
+	Kind        string
 	Client      string
 	Person      string
 	SID         string
@@ -78,19 +87,19 @@ type store struct {
 
 // createGrant stores a new authorization with its code.
 func (s *store) createGrant(ctx context.Context, g grant) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level, claims)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
-		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level), g.Claims)
+	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level, claims, kind)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level), g.Claims, g.Kind)
 	if err != nil {
 		return fmt.Errorf("store authorization: %w", err)
 	}
 	return nil
 }
 
-const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level, g.claims`
+const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level, g.claims, g.kind`
 
 func (g *grant) fields() []any {
-	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level, &g.Claims}
+	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level, &g.Claims, &g.Kind}
 }
 
 // grantByCode returns the authorization of a code, and whether the code is used.
@@ -280,21 +289,23 @@ func (s *store) sweep(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("forget spent refresh tokens: %w", err)
 	}
-	tokens, err := s.db.Exec(ctx, "DELETE FROM oidc_token WHERE ends < $1", db.At(now))
-	if err != nil {
-		return 0, fmt.Errorf("sweep tokens: %w", err)
+	var gone int64
+	for _, one := range []struct {
+		what, statement string
+		before          time.Time
+	}{
+		{"tokens", "DELETE FROM oidc_token WHERE ends < $1", now},
+		{"authorizations", "DELETE FROM oidc_grant WHERE ends < $1", now},
+		{"questions", "DELETE FROM oidc_question WHERE ends < $1", now},
+		{"assertions", "DELETE FROM oidc_assertion WHERE ends < $1", now},
+		{"devices", "DELETE FROM oidc_device WHERE expires < $1", now.Add(-keepDevice)},
+		{"tallies", "DELETE FROM oidc_tally WHERE since < $1", now.Add(-tallyWindow)},
+	} {
+		n, err := s.db.Exec(ctx, one.statement, db.At(one.before))
+		if err != nil {
+			return gone, fmt.Errorf("sweep %s: %w", one.what, err)
+		}
+		gone += n
 	}
-	grants, err := s.db.Exec(ctx, "DELETE FROM oidc_grant WHERE ends < $1", db.At(now))
-	if err != nil {
-		return tokens, fmt.Errorf("sweep authorizations: %w", err)
-	}
-	questions, err := s.db.Exec(ctx, "DELETE FROM oidc_question WHERE ends < $1", db.At(now))
-	if err != nil {
-		return tokens + grants, fmt.Errorf("sweep questions: %w", err)
-	}
-	assertions, err := s.db.Exec(ctx, "DELETE FROM oidc_assertion WHERE ends < $1", db.At(now))
-	if err != nil {
-		return tokens + grants + questions, fmt.Errorf("sweep assertions: %w", err)
-	}
-	return tokens + grants + questions + assertions, nil
+	return gone, nil
 }

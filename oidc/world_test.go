@@ -81,17 +81,34 @@ func (d *people) ByID(_ context.Context, id string) (directory.Person, error) {
 	return p, nil
 }
 
-func (d *people) Authenticate(context.Context, string, string) (p directory.Person, o directory.Outcome, err error) {
-	return p, o, directory.ErrDown
+// rightPassword is everybody's.
+const rightPassword = "Beffroi-59!"
+
+func (d *people) Authenticate(ctx context.Context, login, password string) (p directory.Person, o directory.Outcome, err error) {
+	p, err = d.ByLogin(ctx, login)
+	switch {
+	case err == directory.ErrUnknown:
+		return p, directory.Outcome{Result: directory.Unknown}, nil
+	case err != nil:
+		return p, o, err
+	case password != rightPassword:
+		return p, directory.Outcome{Result: directory.Wrong}, nil
+	case p.Disabled:
+		return p, directory.Outcome{Result: directory.Disabled, Proven: true}, nil
+	}
+	return p, directory.Outcome{Result: directory.OK, Proven: true}, nil
 }
 
 func (d *people) ByLogin(ctx context.Context, login string) (directory.Person, error) {
+	d.mu.Lock()
+	found := ""
 	for id, p := range d.byID {
 		if p.Login == login {
-			return d.ByID(ctx, id)
+			found = id
 		}
 	}
-	return directory.Person{}, directory.ErrUnknown
+	d.mu.Unlock()
+	return d.ByID(ctx, found)
 }
 
 func (d *people) Search(_ context.Context, q directory.Query) ([]directory.Person, error) {
@@ -161,6 +178,9 @@ func (d *testDoor) Begin(w http.ResponseWriter, r *http.Request, req signin.Requ
 	result := d.result
 	d.mu.Unlock()
 	f := d.w.p.Finisher()
+	if req.Protocol == DeviceProtocol {
+		f = d.w.p.DeviceFinisher()
+	}
 	if result == nil {
 		if req.Prompt == "none" {
 			return f.Refuse(w, r, req.Raw, signin.Refusal{Reason: signin.LoginRequired})
@@ -217,7 +237,7 @@ func tool(change ...func(c *Client)) Client {
 	c := Client{ID: "tool", Name: map[string]string{"fr": "L’outil", "en": "The tool"}, Home: "https://tool.example.test/", RedirectURIs: []string{back, "http://127.0.0.1/callback"},
 		PostLogoutURIs: []string{"https://tool.example.test/bye"}, SecretHashes: []string{secret.Hash(secret1)},
 		Scopes: []string{"openid", "profile", "email", "groups", "offline_access", "people", "applications", "mail", "dav"},
-		Grants: []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange}, ExchangeTo: []string{"imap", "nothing"}}
+		Grants: []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantDevice}, ExchangeTo: []string{"imap", "nothing"}}
 	for _, fn := range change {
 		fn(&c)
 	}
@@ -235,6 +255,8 @@ func defaultClients() []Client {
 			c.ID, c.Public, c.SecretHashes, c.Grants, c.ExchangeTo, c.Home = "spa", true, nil, []string{GrantCode, GrantRefresh}, nil, ""
 		}),
 		tool(func(c *Client) { c.ID, c.Scopes, c.Home = "robot", []string{"reports", "stock"}, "" }),
+		tool(func(c *Client) { c.ID, c.Assurance, c.Home = "vault", 2, "" }),
+		{ID: "printer", Name: map[string]string{"fr": "L’imprimante", "en": "The printer"}, Public: true, Grants: []string{GrantDevice, GrantRefresh}, Contact: "3650"},
 		{ID: "imap", Name: map[string]string{"fr": "Courrier"}, Audience: "imap", Scopes: []string{"mail"}, SecretHashes: []string{secret.Hash(secret1)}},
 		{ID: "proconnect", Name: map[string]string{"fr": "ProConnect"}, Profile: ProfileProConnect, Assurance: 1, SecretHashes: []string{secret.Hash(secret1)},
 			RedirectURIs: []string{back}, PostLogoutURIs: []string{"https://tool.example.test/bye"}},
@@ -244,6 +266,18 @@ func defaultClients() []Client {
 
 // newWorld starts a provider on d, at http://HOST of a test server.
 func newWorld(t testing.TB, d *db.DB, settings ...func(c *Config)) *world {
+	t.Helper()
+	return buildWorld(t, d, func(_ *world, parts *Dependencies, _ *session.Store) func(web.Mux, *web.Site) {
+		for _, set := range settings {
+			set(&parts.Config)
+		}
+		return nil
+	})
+}
+
+// buildWorld is newWorld with other parts: change replaces some, and returns
+// what mounts their routes.
+func buildWorld(t testing.TB, d *db.DB, change func(w *world, parts *Dependencies, sessions *session.Store) func(web.Mux, *web.Site)) *world {
 	t.Helper()
 	w := &world{t: t, db: d, clock: &clock{at: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}, files: defaultClients()}
 	w.audit = audit.New(d, w.clock.now)
@@ -270,17 +304,19 @@ func newWorld(t testing.TB, d *db.DB, settings ...func(c *Config)) *world {
 	w.http.Start()
 	t.Cleanup(w.http.Close)
 	base, _ := url.Parse(w.http.URL)
-	cfg := Config{Issuer: w.http.URL, Applications: w.files, ProConnect: sampleProConnect()}
-	for _, set := range settings {
-		set(&cfg)
-	}
-	w.p, err = New(Dependencies{DB: d, Sealer: testSealer, Audit: w.audit, Directory: w.people, Gate: w.people, SignIn: w.door,
-		Config: cfg, Log: slog.New(slog.DiscardHandler), Now: w.clock.now})
+	parts := Dependencies{DB: d, Sealer: testSealer, Audit: w.audit, Directory: w.people, Gate: w.people, SignIn: w.door,
+		Config: Config{Issuer: w.http.URL, Applications: w.files, ProConnect: sampleProConnect()}, Log: slog.New(slog.DiscardHandler), Now: w.clock.now}
+	sessions := session.New(d, session.Config{Site: "provider", Now: w.clock.now})
+	mount := change(w, &parts, sessions)
+	w.p, err = New(parts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, Sessions: session.New(d, session.Config{Site: "provider", Now: w.clock.now}), Audit: w.audit})
+	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, Sessions: sessions, Audit: w.audit})
 	w.p.Mount(mux, site)
+	if mount != nil {
+		mount(mux, site)
+	}
 	return w
 }
 

@@ -110,3 +110,31 @@ type OidcAnswer struct {
 type OidcField struct{ Name, Value string }
 
 func (OidcAnswer) Template() string { return "oidc_answer.html" }
+
+// OidcDevice asks for the code that a device shows (RFC 8628 §3.3).
+type OidcDevice struct {
+	Layout
+	Code    string // typed before, or brought by a link
+	Sent    bool   // it came by a link
+	Problem string // "", "empty", "shape", "wrong", "wait", "gone" or "late"
+	Minutes int    // how long a code lives, and how long one waits
+}
+
+func (OidcDevice) Template() string { return "oidc_device.html" }
+
+// OidcDeviceConfirm asks whether a device may, or says what was answered.
+type OidcDeviceConfirm struct {
+	Layout
+	Request     string // goes into the form
+	Code        string // to compare with the device's
+	App         OidcApp
+	Name, Login string   // as whom
+	Told        []string // "connaître votre nom", each in words
+	Address     string   // where the device asked from; may be empty
+	Near        bool     // that is where the reader is, too
+	Minutes     int      // since it asked
+	Decided     bool
+	Allowed     bool
+}
+
+func (OidcDeviceConfirm) Template() string { return "oidc_device_confirm.html" }

@@ -9,6 +9,7 @@ var pages = []Page{
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
 	&SigninAccount{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
+	&OidcDevice{}, &OidcDeviceConfirm{},
 	&WebError{},
 	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{},
 }

@@ -31,7 +31,7 @@ import (
 )
 
 // machinePaths are answered under any host name: no cookie is read there.
-var machinePaths = []string{"/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/userinfo", "/api/"}
+var machinePaths = []string{"/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/oauth2/device_authorization", "/userinfo", "/api/"}
 
 func runServe(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
@@ -210,7 +210,8 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	h.signin.Register("oidc", h.provider.Finisher())
+	h.signin.Register(oidc.Protocol, h.provider.Finisher())
+	h.signin.Register(oidc.DeviceProtocol, h.provider.DeviceFinisher())
 	h.signin.OnEnd(h.provider.SessionEnded)
 	h.signin.OnLeave(h.provider.Frames)
 	return nil

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -111,6 +113,31 @@ func (c *camera) inside() []step {
 		{"refused", func() error { return c.open(c.authorize("direction-tool")) }},
 		{"error-404", to("/nowhere")},
 		{"error-404-provider", func() error { return c.open(c.provider + "/nowhere") }},
+		{"device", func() error { return c.open(c.provider + "/device") }},
+		{"device-wrong", func() error { return c.send("user_code", "wdjb-mjht") }},
+		{"device-sent", func() error {
+			code, err := c.device("demo-printer")
+			if err != nil {
+				return err
+			}
+			return c.open(c.provider + "/device?user_code=" + code)
+		}},
+		{"device-confirm", func() error { return c.submit(`input[name="user_code"]`) }},
+		{"device-allowed", func() error { return c.submit(`button[value="allow"]`) }},
+		{"device-refused", func() error {
+			code, err := c.device("demo-printer")
+			if err != nil {
+				return err
+			}
+			if err := c.open(c.provider + "/device?user_code=" + code); err != nil {
+				return err
+			}
+			if err := c.submit(`input[name="user_code"]`); err != nil {
+				return err
+			}
+			return c.submit(`button[value="refuse"]`)
+		}},
+		{"device-expired", func() error { return c.open(c.provider + "/device/confirm?request=gone") }},
 		{"signed-out", func() error {
 			if err := c.open(c.portal + "/"); err != nil {
 				return err
@@ -127,6 +154,23 @@ func (c *camera) links(kind string) string {
 		"event": `main a[href^="/agenda/event/"][href*="personal"], main a[href^="/agenda/event/"]`,
 		"card":  `main .row-link`,
 	}[kind]
+}
+
+// device lets an application ask for a device code and returns what the device
+// would show.
+func (c *camera) device(client string) (string, error) {
+	res, err := http.PostForm(c.provider+"/oauth2/device_authorization", url.Values{"client_id": {client}, "scope": {"openid profile email offline_access"}})
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var answer struct {
+		Code string `json:"user_code"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Code == "" {
+		return "", fmt.Errorf("device code for %s: status %d, %w", client, res.StatusCode, err)
+	}
+	return answer.Code, nil
 }
 
 func (c *camera) follow(selector string) error {
@@ -149,9 +193,10 @@ func (c *camera) send(field, value string) error {
 	return c.submit(string(sel))
 }
 
-// submit sends the form around an element and waits for the answer.
+// submit sends the form around an element, by that element when it is a button,
+// and waits for the answer.
 func (c *camera) submit(selector string) error {
-	js := fmt.Sprintf(`(()=>{window.stale=true;const f=document.querySelector(%q).form;f.requestSubmit(f.querySelector('[type=submit]'))})()`, selector)
+	js := fmt.Sprintf(`(()=>{window.stale=true;const e=document.querySelector(%q),f=e.form;f.requestSubmit(e.type==='submit'?e:f.querySelector('[type=submit]'))})()`, selector)
 	if err := c.do(chromedp.Evaluate[chromedp.Void](js)); err != nil {
 		return err
 	}

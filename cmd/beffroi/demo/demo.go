@@ -290,6 +290,14 @@ provider:
       assurance: 1
       redirect_uris: ["http://127.0.0.1/proconnect/oidc-callback"]
       post_logout_redirect_uris: ["http://127.0.0.1/proconnect/logout-callback"]
+    - id: demo-printer
+      name: {fr: Imprimante de la salle des maîtres, en: Staff room printer}
+      description: {fr: "Un appareil sans clavier", en: "A device without a keyboard"}
+      public: true
+      scopes: [openid, profile, email, offline_access]
+      grants: ["urn:ietf:params:oauth:grant-type:device_code", refresh_token]
+      groups: [tous-personnels]
+      contact: assistance@academie.test
 
 directory:
   urls: ["{{.LDAP}}"]
