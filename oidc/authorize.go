@@ -60,6 +60,9 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return web.Fail(http.StatusBadRequest, "oidc.error.request", err)
 	}
+	if form, err = p.resolve(r.Context(), form); err != nil {
+		return p.answerAuthorizeError(w, r, err)
+	}
 	a, err := p.parseAuthorize(r.Context(), form)
 	if err != nil {
 		return p.answerAuthorizeError(w, r, err)
@@ -90,24 +93,18 @@ func (p *Provider) postToGet(w http.ResponseWriter, r *http.Request, path string
 	return web.Redirect(w, r, p.cfg.Issuer+path+"?"+query)
 }
 
-// parseAuthorize reads a request. Its errors are *authError, which may be sent
-// to the application, or *web.Error, which must not: where the redirect URI is
-// not known to be the application's, nothing is redirected.
+// parseAuthorize reads a request in plain form, at the entry and again after
+// the sign-in. Its errors are *authError, which may be sent to the application,
+// or *web.Error, which must not: where the redirect URI is not known to be the
+// application's, nothing is redirected.
 func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRequest, error) {
 	again := repeated(form)
-	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
-		return nil, web.Fail(http.StatusBadRequest, "oidc.error.client", errors.New("client_id or redirect_uri is missing or stands twice"))
-	}
-	c, err := p.clients.Get(ctx, form.Get("client_id"))
-	if errors.Is(err, ErrUnknownClient) {
-		p.refuse(ctx, nil, audit.Event{Action: "oidc.authorize", Detail: map[string]string{"reason": "client", "client_id": form.Get("client_id")}})
-		return nil, web.Fail(http.StatusBadRequest, "oidc.error.client", err)
-	}
+	c, err := p.asking(ctx, form)
 	if err != nil {
 		return nil, err
 	}
 	a := &authRequest{client: c, redirectURI: form.Get("redirect_uri")}
-	if !c.may(GrantCode) || !matchRedirect(c.RedirectURIs, a.redirectURI) {
+	if len(form["redirect_uri"]) > 1 || !c.may(GrantCode) || !matchRedirect(c.RedirectURIs, a.redirectURI) {
 		p.refuse(ctx, nil, audit.Event{Action: "oidc.authorize", Application: c.ID, Detail: map[string]string{"reason": "redirect_uri", "redirect_uri": a.redirectURI}})
 		return nil, web.Fail(http.StatusBadRequest, "oidc.error.redirect", errors.New("redirect_uri is not registered for "+c.ID))
 	}
@@ -141,17 +138,15 @@ func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRe
 			a.form[name] = form[name]
 		}
 	}
+	if len(a.form.Encode()) > keptMost {
+		return nil, no("invalid_request", "the request is too long")
+	}
 	return a, nil
 }
 
 // readShape reads how the request is made and answered.
 func (a *authRequest) readShape(form url.Values, no func(code, description string) error) error {
-	switch {
-	case form.Has("request"):
-		return no("request_not_supported", "request objects are not offered") // T3, T4
-	case form.Has("request_uri"):
-		return no("request_uri_not_supported", "request_uri is not offered") // T5
-	case form.Has("registration"):
+	if form.Get("registration") != "" {
 		return no("registration_not_supported", "the parameter registration is not offered")
 	}
 	switch form.Get("response_type") {
@@ -234,6 +229,8 @@ func (p *Provider) readIdentity(ctx context.Context, a *authRequest, form url.Va
 			return no("invalid_request", "max_age must be a number of seconds") // T2
 		}
 		a.maxAge = &n
+	} else if a.client.DefaultMaxAge != nil {
+		a.maxAge = a.client.DefaultMaxAge
 	}
 	a.loginHint, a.uiLocales = form.Get("login_hint"), form.Get("ui_locales")
 	var err error

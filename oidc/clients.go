@@ -92,8 +92,10 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 				one.SecretHashes = append(slices.Clone(one.SecretHashes), secret.Hash(s))
 			}
 		}
-		if one.JWKS, err = jwksOf(one.JWKSFile); err != nil {
-			all = append(all, fmt.Errorf("application %q: jwks_file: %w", one.ID, err))
+		if one.JWKSFile != "" {
+			if one.JWKS, err = jwksOf(one.JWKSFile); err != nil {
+				all = append(all, fmt.Errorf("application %q: jwks_file: %w", one.ID, err))
+			}
 		}
 		one.AssertionIssuers = slices.Clone(one.AssertionIssuers)
 		for i := range one.AssertionIssuers {

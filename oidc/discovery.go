@@ -42,8 +42,12 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true, // RFC 9207
 		"claims_parameter_supported":                     true,
-		"request_parameter_supported":                    false,
-		"request_uri_parameter_supported":                false, // true when absent
+		"request_parameter_supported":                    true,
+		"request_uri_parameter_supported":                true,
+		"require_request_uri_registration":               true,
+		"request_object_signing_alg_values_supported":    foreignAlgs,
+		"pushed_authorization_request_endpoint":          issuer + "/oauth2/par",
+		"require_pushed_authorization_requests":          false, // per application
 		"acr_values_supported":                           acrsOffered(),
 		"prompt_values_supported":                        promptValues,
 		"claim_types_supported":                          []string{"normal"},

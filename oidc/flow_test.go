@@ -302,7 +302,7 @@ func TestDiscoverySaysOnlyWhatIsTrue(t *testing.T) {
 	w := onOne(t)
 	a := w.get("/.well-known/openid-configuration")
 	w.must(a, 200)
-	if a.text("issuer") != w.http.URL || a.json["request_uri_parameter_supported"] != false || a.json["authorization_response_iss_parameter_supported"] != true {
+	if a.text("issuer") != w.http.URL || a.json["require_request_uri_registration"] != true || a.json["require_pushed_authorization_requests"] != false || a.json["authorization_response_iss_parameter_supported"] != true {
 		t.Fatalf("%s", a.body)
 	}
 	for name, value := range a.json {

@@ -9,9 +9,13 @@ import (
 	"github.com/ory/fosite"
 )
 
-// maxAddress bounds the parameters of an authorization request: what is kept
-// across a sign-in must fit signin's 16 KiB.
-const maxAddress = 12 << 10
+// What an authorization request may measure: in an address, and in plain form
+// as it is kept across a sign-in, which is what signin takes (16 KiB). State may
+// be as long as that leaves room for.
+const (
+	maxAddress = 12 << 10
+	keptMost   = 16 << 10
+)
 
 // postedForm reads the body of a request by an application: POST,
 // application/x-www-form-urlencoded, at most 64 KiB (the site's limit), each

@@ -34,6 +34,8 @@ func (p *Provider) Mount(mux web.Mux, site *web.Site) {
 	mux.Handle("OPTIONS /oauth2/device_authorization", site.API(preflight))
 	mux.Handle("POST /oauth2/revoke", site.API(fromAnywhere(p.revoke)))
 	mux.Handle("POST /oauth2/introspect", site.API(p.introspect))
+	mux.Handle("POST /oauth2/par", site.API(fromAnywhere(p.par)))
+	mux.Handle("OPTIONS /oauth2/par", site.API(preflight))
 	mux.Handle("OPTIONS /oauth2/token", site.API(preflight))
 	mux.Handle("OPTIONS /oauth2/revoke", site.API(preflight))
 

@@ -8,6 +8,7 @@
 //	GET      /jwks                the public keys
 //	GET POST /oauth2/authorize    an application sends a person's browser
 //	GET POST /oauth2/consent      a person is asked what an application may learn, and answers
+//	POST     /oauth2/par          an application sends its request ahead of the browser (RFC 9126)
 //	POST     /oauth2/token        codes, refresh tokens, device codes, own credentials and exchanges become tokens
 //	POST     /oauth2/device_authorization  a device asks for a code (RFC 8628)
 //	GET POST /device              where its person types it
@@ -184,6 +185,7 @@ type Provider struct {
 	salt      []byte // of pairwise subjects
 	outside   *outside
 	foreign   *foreignKeys
+	fetches   chan struct{} // request objects being fetched
 	engine    *fosite.Fosite
 	discovery []byte
 
@@ -223,6 +225,7 @@ func New(d Dependencies) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{
+		fetches: make(chan struct{}, fetchesMost),
 		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
 		cfg: cfg, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace}, woken: make(chan struct{}, 1),
@@ -246,14 +249,13 @@ func (p *Provider) Keys() *Keys { return p.keys }
 
 // Sweep removes what has expired and returns how many rows that was.
 func (p *Provider) Sweep(ctx context.Context) (int64, error) {
-	n, err := p.store.sweep(ctx)
-	if err != nil {
-		return n, err
+	var n int64
+	for _, part := range []func(context.Context) (int64, error){p.store.sweep, p.store.sweepPushed, p.store.sweepNotices, p.clients.sweep} {
+		more, err := part(ctx)
+		n += more
+		if err != nil {
+			return n, err
+		}
 	}
-	notices, err := p.store.sweepNotices(ctx)
-	if err != nil {
-		return n + notices, err
-	}
-	applications, err := p.clients.sweep(ctx)
-	return n + notices + applications, err
+	return n, nil
 }

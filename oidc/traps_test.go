@@ -74,21 +74,6 @@ func TestT02MaxAgeIsReadStrictly(t *testing.T) {
 	}
 }
 
-func TestT03T04RequestObjectsAreRefused(t *testing.T) {
-	w := onOne(t)
-	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"scope":"openid admin","max_age":3600}`)) + "."
-	w.redirectedWith(w.authorize(request("tool", "request", none)), "request_not_supported")
-	w.redirectedWith(w.authorize(request("tool", "request", "")), "request_not_supported")
-	w.redirectedWith(w.authorize(request("tool", "registration", "{}")), "registration_not_supported")
-}
-
-func TestT05RequestURIsAreRefusedAndNeverFetched(t *testing.T) {
-	w := onOne(t)
-	for _, uri := range []string{w.http.URL + "/jwks", "urn:ietf:params:oauth:request_uri:abc", "file:///etc/passwd"} {
-		w.redirectedWith(w.authorize(request("tool", "request_uri", uri)), "request_uri_not_supported")
-	}
-}
-
 func TestT06ACodeIsGoodOnceHoweverManyRaceForIt(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		for round := range 100 {

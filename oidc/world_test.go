@@ -251,6 +251,7 @@ func defaultClients() []Client {
 		tool(func(c *Client) { c.ID, c.IDTokenAlg, c.PKCEWaived, c.Home = "old", ES256, true, "" }),
 		tool(func(c *Client) { c.ID, c.Groups = "heads", []string{"chefs-etablissement"} }),
 		narrowClient,
+		tool(func(c *Client) { c.ID, c.Home, c.JWKS = "jar", "", jwksOfTests(foreignAlgs...) }),
 		tool(func(c *Client) {
 			c.ID, c.Public, c.SecretHashes, c.Grants, c.ExchangeTo, c.Home = "spa", true, nil, []string{GrantCode, GrantRefresh}, nil, ""
 		}),
