@@ -266,6 +266,7 @@ func (c Client) Validate() []error {
 	c.validateGrants(wrong)
 	c.validateSecrets(wrong)
 	c.validateSubject(wrong)
+	c.validateTokens(wrong)
 	if c.isProConnect() {
 		c.validateProConnect(wrong)
 	}

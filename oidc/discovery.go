@@ -36,6 +36,8 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"grant_types_supported":                          grantTypes,
 		"subject_types_supported":                        []string{SubjectPublic, SubjectPairwise},
 		"id_token_signing_alg_values_supported":          algorithms,
+		"userinfo_signing_alg_values_supported":          algorithms,
+		"introspection_signing_alg_values_supported":     algorithms, // RFC 9701 §7
 		"token_endpoint_auth_methods_supported":          append(methods[:3:3], AuthNone),
 		"introspection_endpoint_auth_methods_supported":  methods,
 		"revocation_endpoint_auth_methods_supported":     append(methods[:3:3], AuthNone),

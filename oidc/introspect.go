@@ -1,10 +1,14 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"mime"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/ory/fosite"
 
@@ -34,7 +38,34 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeError(w, err)
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	if !acceptsMedia(r, introspectionJWT) {
+		return writeJSON(w, http.StatusOK, answer)
+	}
+	token, err := p.keys.sign(r.Context(), cmp.Or(c.IntrospectionAlg, RS256), typIntrospection,
+		map[string]any{"iss": p.cfg.Issuer, "aud": c.ID, "iat": p.now().Unix(), "token_introspection": answer})
+	if err != nil {
+		return p.writeError(w, err)
+	}
+	return writeJWT(w, introspectionJWT, token)
+}
+
+// introspectionJWT is the form of RFC 9701 §4, signed, for who asks for it.
+const introspectionJWT = "application/token-introspection+jwt"
+
+// acceptsMedia tells whether the request names the media type among what it accepts
+// (RFC 9110 §12.5.1), with any weight but 0.
+func acceptsMedia(r *http.Request, media string) bool {
+	for _, header := range r.Header.Values("Accept") {
+		for one := range strings.SplitSeq(header, ",") {
+			name, parameters, err := mime.ParseMediaType(one)
+			if err != nil || name != media {
+				continue
+			}
+			q, err := strconv.ParseFloat(parameters["q"], 64)
+			return err != nil || q > 0
+		}
+	}
+	return false
 }
 
 // describe is what c learns about a token.
@@ -79,12 +110,21 @@ func (p *Provider) describe(ctx context.Context, c *Client, plain string) (map[s
 	if err != nil {
 		return nil, err
 	}
-	answer["sub"], answer["username"] = p.subject(c, person.ID), person.Login
+	// A pairwise application must not find the person again by what no scope told it.
+	tells := func(scope string) bool {
+		return c.SubjectType != SubjectPairwise || slices.Contains(words(l.Scope), scope)
+	}
+	answer["sub"] = p.subject(c, person.ID)
 	answer["acr"], answer["amr"], answer["auth_time"], answer["sid"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix(), l.grant.SID
-	if person.Mail != "" {
+	if tells("profile") {
+		answer["username"] = person.Login
+	}
+	if person.Mail != "" && tells("email") {
 		answer["email"] = person.Mail
 	}
-	putGroups(answer, person.Groups)
+	if tells("groups") {
+		putGroups(answer, person.Groups)
+	}
 	return answer, nil
 }
 

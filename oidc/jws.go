@@ -22,6 +22,8 @@ import (
 const (
 	typJWT    = "JWT"    // ID tokens, signed userinfo
 	typAccess = "at+jwt" // RFC 9068
+
+	typIntrospection = "token-introspection+jwt" // RFC 9701
 )
 
 // errSignature is returned for any JWT that this provider did not sign.

@@ -57,6 +57,21 @@ func (w *world) rotateDue() int64 {
 	return n
 }
 
+// retires puts a new key of alg in the place of the one that signs, at once.
+func (w *world) retires(alg string) {
+	w.t.Helper()
+	op := audit.Operator("op")
+	former := w.published(alg)[0]
+	if _, err := w.p.keys.Rotate(w.t.Context(), op, alg, true); err != nil {
+		w.t.Fatal(err)
+	}
+	w.clock.pass(keysKnown)
+	if err := w.p.keys.Retire(w.t.Context(), op, former); err != nil {
+		w.t.Fatal(err)
+	}
+	w.clock.pass(keysKnown)
+}
+
 func TestReplicasStartingTogetherAgreeOnTheirKeys(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		open := func(s *secret.Sealer) (*Keys, error) {

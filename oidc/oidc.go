@@ -228,7 +228,7 @@ func New(d Dependencies) (*Provider, error) {
 		fetches: make(chan struct{}, fetchesMost),
 		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
 		cfg: cfg, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
-		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace}, woken: make(chan struct{}, 1),
+		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace, jti: keys.jti}, woken: make(chan struct{}, 1),
 	}
 	p.proconnect, _ = cfg.ProConnect.open() // found sound by Validate, or unused
 	if cfg.Registration.Mode == RegistrationOpen {

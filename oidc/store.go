@@ -83,6 +83,7 @@ type store struct {
 	db    *db.DB
 	now   func() time.Time
 	grace time.Duration
+	jti   func(ctx context.Context, token string) (string, bool) // of a JWT signed here
 }
 
 // createGrant stores a new authorization with its code.
@@ -213,20 +214,25 @@ const (
 )
 
 // find returns the token if it works now, else db.ErrNotFound. A rotated
-// refresh token does not. The prefix says which kind it is: one statement.
+// refresh token does not. The prefix says which kind it is: one statement. A
+// JWT is found by its jti, its signature checked.
 func (s *store) find(ctx context.Context, plain string) (*living, error) {
-	query := findAccess
+	query, hash := findAccess, secret.Hash(plain)
 	switch {
 	case strings.HasPrefix(plain, prefixRefresh):
 		query = findRefresh
 	case !strings.HasPrefix(plain, prefixAccess):
-		return nil, db.ErrNotFound
+		jti, ok := s.jti(ctx, plain)
+		if !ok {
+			return nil, db.ErrNotFound
+		}
+		hash = hashOfJTI(jti)
 	}
 	l := &living{Refresh: query == findRefresh}
 	g := &l.grant
 	var id, person, sid, acr, amr *string
 	var offline *bool
-	err := s.db.QueryRow(ctx, query, secret.Hash(plain)).
+	err := s.db.QueryRow(ctx, query, hash).
 		Scan(&l.AccessHash, &l.Origin, &l.Client, &l.Scope, &l.Audience, &l.Actors, &l.Created, &l.Ends,
 			&id, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended, &g.Level, &g.Claims)
 	if err != nil {

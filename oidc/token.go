@@ -48,12 +48,18 @@ func (p *Provider) issueTokens(r *http.Request) (map[string]any, error) {
 	if err := p.admit(ctx, i); err != nil {
 		return nil, err
 	}
+	if err := p.nameless(i); err != nil {
+		return nil, err
+	}
 	response, err := p.engine.NewAccessResponse(ctx, request)
 	if err != nil {
 		return nil, err
 	}
+	// Signed after the database is done with: nothing waits for it.
+	if err := p.signAccess(ctx, i, response); err != nil {
+		return nil, err
+	}
 	if i.grant.ID != "" && slices.Contains(i.scopes, "openid") && i.stores.Origin != originExchange {
-		// Signed after the database is done with: nothing waits for it.
 		idToken, err := p.idToken(ctx, i, response.GetAccessToken())
 		if err != nil {
 			return nil, err
@@ -95,7 +101,7 @@ func (p *Provider) answerTokens(response fosite.AccessResponder, access string, 
 
 // newToken starts the row of an access token for the issue.
 func (p *Provider) newToken(i *issue, origin string) (access string, t token) {
-	access, hash := newSecret(prefixAccess)
+	access, hash := i.newAccess()
 	now := p.now()
 	return access, token{AccessHash: hash, Grant: i.grant.ID, Origin: origin, Client: i.client.ID, Scope: strings.Join(i.scopes, " "),
 		Created: db.At(now), AccessEnds: db.At(now.Add(p.cfg.AccessLife))}
