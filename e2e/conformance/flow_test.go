@@ -100,9 +100,9 @@ func (m *module) next(page *visitor.Page) (*visitor.Form, map[string]string) {
 		case f.Types["password"] == "password" && !m.asked("password"):
 			m.shown = append(m.shown, "password")
 			return f, map[string]string{"username": m.person.Login, "password": m.person.Password}
-		case f.Types["consent"] != "" && !m.asked("consent"):
+		case f.Types["answer"] == "button" && !m.asked("consent"):
 			m.shown = append(m.shown, "consent")
-			return f, map[string]string{"consent": "yes"}
+			return f, map[string]string{"answer": "allow"}
 		}
 	}
 	return nil, nil

@@ -18,6 +18,7 @@ type plan struct {
 var plans = []plan{
 	{name: "oidcc-basic-certification-test-plan", modules: basic},
 	{name: "oidcc-formpost-basic-certification-test-plan", responseMode: "form_post", modules: basic},
+	{name: "oidcc-config-certification-test-plan", modules: []string{"oidcc-discovery-endpoint-verification"}},
 	{name: "oidcc-rp-initiated-logout-certification-test-plan", modules: []string{
 		"oidcc-rp-initiated-logout-discovery-endpoint-verification",
 		"oidcc-rp-initiated-logout",
@@ -30,6 +31,14 @@ var plans = []plan{
 		"oidcc-rp-initiated-logout-only-state",
 		"oidcc-rp-initiated-logout-query-added-to-post-logout-redirect-uri",
 		"oidcc-rp-initiated-logout-bad-id-token-hint",
+	}},
+	{name: "oidcc-backchannel-rp-initiated-logout-certification-test-plan", modules: []string{
+		"oidcc-backchannel-logout-discovery-endpoint-verification",
+		"oidcc-backchannel-rp-initiated-logout",
+	}},
+	{name: "oidcc-frontchannel-rp-initiated-logout-certification-test-plan", modules: []string{
+		"oidcc-frontchannel-logout-discovery-endpoint-verification",
+		"oidcc-frontchannel-rp-initiated-logout",
 	}},
 }
 
@@ -66,6 +75,9 @@ var basic = []string{
 	"oidcc-ensure-registered-redirect-uri",
 	"oidcc-ensure-post-request-succeeds",
 	"oidcc-server-client-secret-post",
+	"oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported",
+	"oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported",
+	"oidcc-claims-essential",
 	"oidcc-ensure-request-object-with-redirect-uri",
 	"oidcc-refresh-token",
 	"oidcc-ensure-request-with-valid-pkce-succeeds",
@@ -81,11 +93,12 @@ var modules = map[string]func(*module){
 	"oidcc-userinfo-post-header":  userinfoPostHeader,
 	"oidcc-userinfo-post-body":    userinfoPostBody,
 
-	"oidcc-scope-profile": scope("profile"),
-	"oidcc-scope-email":   scope("email"),
-	"oidcc-scope-address": scope("address"),
-	"oidcc-scope-phone":   scope("phone"),
-	"oidcc-scope-all":     scope("email", "phone", "address", "profile"),
+	"oidcc-scope-profile":    scope("profile"),
+	"oidcc-scope-email":      scope("email"),
+	"oidcc-scope-address":    scope("address"),
+	"oidcc-scope-phone":      scope("phone"),
+	"oidcc-scope-all":        scope("email", "phone", "address", "profile"),
+	"oidcc-claims-essential": claimsEssential,
 
 	"oidcc-ensure-request-without-nonce-succeeds-for-code-flow": withoutNonce,
 	"oidcc-alternate-happy-flow":                                alternateOrder,
@@ -113,7 +126,11 @@ var modules = map[string]func(*module){
 
 	"oidcc-ensure-registered-redirect-uri": registeredRedirect,
 
-	"oidcc-ensure-request-object-with-redirect-uri": requestObjectRedirect,
+	"oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported":    requestURIUnsigned,
+	"oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported": requestObjectUnsigned,
+	"oidcc-ensure-request-object-with-redirect-uri":                                requestObjectRedirect,
+
+	"oidcc-discovery-endpoint-verification": discovery,
 
 	"oidcc-rp-initiated-logout-discovery-endpoint-verification":         logoutDiscovery,
 	"oidcc-rp-initiated-logout":                                         logout,
@@ -126,6 +143,10 @@ var modules = map[string]func(*module){
 	"oidcc-rp-initiated-logout-no-params":                               logoutNoParameters,
 	"oidcc-rp-initiated-logout-only-state":                              logoutOnlyState,
 	"oidcc-rp-initiated-logout-no-post-logout-redirect-uri":             logoutNoRedirect,
+	"oidcc-backchannel-logout-discovery-endpoint-verification":          backchannelDiscovery,
+	"oidcc-backchannel-rp-initiated-logout":                             backchannelLogout,
+	"oidcc-frontchannel-logout-discovery-endpoint-verification":         frontchannelDiscovery,
+	"oidcc-frontchannel-rp-initiated-logout":                            frontchannelLogout,
 }
 
 func planOf(name string) plan {
@@ -151,7 +172,8 @@ func TestEveryModuleOfEveryPlanHasATestAndNoOther(t *testing.T) {
 		t.Errorf("without a test: %v", names)
 	}
 	counts := map[string]int{
-		"oidcc-basic-certification-test-plan": 35, "oidcc-formpost-basic-certification-test-plan": 35, "oidcc-rp-initiated-logout-certification-test-plan": 11,
+		"oidcc-basic-certification-test-plan": 38, "oidcc-formpost-basic-certification-test-plan": 38, "oidcc-config-certification-test-plan": 1, "oidcc-rp-initiated-logout-certification-test-plan": 11,
+		"oidcc-backchannel-rp-initiated-logout-certification-test-plan": 2, "oidcc-frontchannel-rp-initiated-logout-certification-test-plan": 2,
 	}
 	used := map[string]bool{}
 	for _, p := range plans {

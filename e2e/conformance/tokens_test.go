@@ -65,6 +65,9 @@ func refreshToken(m *module) {
 func (m *module) refreshed(a *application, asks change, nonce int) string {
 	m.Helper()
 	g := m.flow(a, with("scope", "openid offline_access"), with("prompt", "consent"), with("nonce", random(nonce)))
+	if !m.asked("consent") {
+		m.Error("prompt=consent asks nobody")
+	}
 	return m.refreshedAgain(g, asks)
 }
 
