@@ -284,6 +284,12 @@ func (p *proconnect) mailOf(person directory.Person) string {
 	return person.Mail
 }
 
+// KnownSchools is how many schools have a SIRET of their own.
+func (c ProConnectConfig) KnownSchools() int {
+	p, _ := c.open()
+	return len(p.schools)
+}
+
 // AddressOf is the mail address by which ProConnect knows the person; "" for none.
 func (c ProConnectConfig) AddressOf(person directory.Person) string {
 	p, _ := c.open()

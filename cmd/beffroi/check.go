@@ -84,6 +84,7 @@ func (c *Config) check(ctx context.Context) []finding {
 	}
 	if c.Provider.Listen != "" {
 		findings = append(findings, checkDirectory(ctx, c.Directory)...)
+		findings = append(findings, checkProConnect(c.Provider.Config)...)
 		if c.Provider.Registration.Mode == oidc.RegistrationOpen {
 			findings = append(findings, finding{"registration", "warn", "anybody may register an application (provider.registration.mode is open): for trials only"})
 		}
@@ -143,6 +144,26 @@ func checkDirectory(ctx context.Context, c directory.Config) []finding {
 			continue
 		}
 		all = append(all, finding{"directory", "ok", fmt.Sprintf("%s answers in %s, the service account can read people", one.Server, one.Took.Round(time.Millisecond))})
+	}
+	return all
+}
+
+// checkProConnect says what the federation will be told. That each rule of its
+// contract can be held, the configuration's own check has seen.
+func checkProConnect(c oidc.Config) []finding {
+	var all []finding
+	for _, app := range c.Applications {
+		if app.Profile != oidc.ProfileProConnect {
+			continue
+		}
+		if app.SecretFile != "" {
+			if _, err := lineOf(app.SecretFile); err != nil {
+				all = append(all, finding{"ProConnect", "wrong", app.ID + ": " + err.Error()})
+				continue
+			}
+		}
+		all = append(all, finding{"ProConnect", "ok", fmt.Sprintf("%s: %d schools have a SIRET of their own, addresses of %s; try it with `beffroi proconnect test`",
+			app.ID, c.ProConnect.KnownSchools(), strings.Join(c.ProConnect.MailDomains, ", "))})
 	}
 	return all
 }

@@ -163,6 +163,30 @@ func TestEveryMistakeIsReportedAtOnceWithKeyAndLine(t *testing.T) {
 	}
 }
 
+func TestWhatProConnectWouldRefuseIsRefusedAtStart(t *testing.T) {
+	for from, change := range map[string]struct{ to, key string }{
+		`siret: "17590000000019"`:                              {`siret: "17590000000018"`, "provider.proconnect.siret: "},
+		`siret: "17590000000019" `:                             {`siret: "" `, "provider.proconnect.siret: is needed"},
+		`siret: "19590002200011"`:                              {`siret: "19590002200012"`, "provider.proconnect.schools: 0590002B"},
+		"mail_domains: [ac-lille.fr]":                          {"mail_domains: []", "provider.proconnect.mail_domains: "},
+		`schools_file: ""`:                                     {"schools_file: /nowhere.csv", "provider.proconnect.schools_file: "},
+		"      profile: proconnect\n":                          {"      profile: proconnect\n      groups: [tous-personnels]\n", `.groups: application "proconnect"`},
+		"      profile: proconnect":                            {"      profile: proconnect\n      userinfo_alg: PS256", `.userinfo_alg: application "proconnect"`},
+		"profile: proconnect":                                  {"profile: proconnect\n      auth_method: client_secret_basic", `.auth_method: application "proconnect"`},
+		"https://auth.agentconnect.gouv.fr":                    {"http://auth.agentconnect.gouv.fr", `.redirect_uris: application "proconnect"`},
+		"      secret_file: /etc/beffroi/secrets/proconnect\n": {"", `.secret_file: application "proconnect"`},
+	} {
+		example := string(exampleText(t))
+		if !strings.Contains(example, from) {
+			t.Fatalf("the example no longer has %q", from)
+		}
+		_, err := load(t, withFiles(t, strings.Replace(example, from, change.to, 1)))
+		if err == nil || !strings.Contains(err.Error(), change.key) || !strings.Contains(err.Error(), "\n  line ") {
+			t.Errorf("%q → %q: got %v", from, change.to, err)
+		}
+	}
+}
+
 func TestMisspeltListenHidesNothing(t *testing.T) {
 	text := withFiles(t, string(exampleText(t)))
 	text = strings.Replace(text, "  listen: 127.0.0.1:8081", "  lisen: 127.0.0.1:8081", 1)

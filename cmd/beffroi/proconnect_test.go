@@ -81,11 +81,23 @@ func without(name string) func(claims map[string]any) {
 	return func(claims map[string]any) { delete(claims, name) }
 }
 
-// identity breaks a claim of userinfo in several ways.
+// identity breaks a claim of userinfo in several ways: by values that do not
+// fit, and by what is no text at all, which for a claim that may be missing is
+// a rule of its own.
 func identity(rule, name string, required bool, values ...any) []mutation {
 	var all []mutation
-	for _, value := range append(values, nil, "", 12, strings.Repeat("x", 257)) {
+	spoil := func(rule string, value any) {
 		all = append(all, mutation{rule, fmt.Sprintf("%s is %.30q", name, fmt.Sprint(value)), func(m *mutant) { m.userinfo = in(name, value) }})
+	}
+	for _, value := range values {
+		spoil(rule, value)
+	}
+	for _, value := range []any{nil, "", 12, strings.Repeat("x", 257)} {
+		if required {
+			spoil(rule, value)
+		} else {
+			spoil("optional", value)
+		}
 	}
 	if required {
 		all = append(all, mutation{rule, name + " is missing", func(m *mutant) { m.userinfo = without(name) }})
@@ -288,10 +300,6 @@ func mutations() []mutation {
 			m.idToken, m.userinfo = in("sub", strings.Repeat("x", 257)), in("sub", strings.Repeat("x", 257))
 		}},
 		{"siren", "of another", func(m *mutant) { m.userinfo = in("siren", "130025265") }},
-		{"optional", "an empty unit", func(m *mutant) { m.userinfo = in("organizational_unit", "") }},
-		{"optional", "a unit of null", func(m *mutant) { m.userinfo = in("organizational_unit", nil) }},
-		{"optional", "an empty number", func(m *mutant) { m.userinfo = in("chorusdt:matricule", "") }},
-		{"optional", "a ministry that is a number", func(m *mutant) { m.userinfo = in("chorusdt:societe", 7) }},
 		{"essential_eidas1", "more than was asked", func(m *mutant) {
 			m.idToken = func(c map[string]any) {
 				if m.redeemed > 1 && c["acr"] == "eidas1" {
@@ -429,7 +437,9 @@ func mutations() []mutation {
 		identity("siren", "siren", false, "12345"),
 		identity("population", "belonging_population", false, "fonctionnaire"),
 		identity("phone", "phone_number", false, "poste 12", "03.20.00.00.01"),
-		identity("optional", "organizational_unit", false),
+		identity("", "organizational_unit", false),
+		identity("", "chorusdt:societe", false),
+		identity("", "chorusdt:matricule", false),
 	} {
 		all = append(all, more...)
 	}
@@ -569,6 +579,24 @@ func TestEveryRuleHasItsSentences(t *testing.T) {
 					t.Errorf("%s has no %s", lang, key)
 				}
 			}
+		}
+	}
+}
+
+func TestTheGuideExplainsEveryRedLine(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "proconnect.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := []any{"issuer", "https://id.example.fr", "client", "proconnect", "login", "LOGIN", "id_token", "ES256", "userinfo", "ES256"}
+	for i, rule := range proconnect.Rules {
+		code := rule.Code
+		if code != "" {
+			code = "`" + code + "`"
+		}
+		row := fmt.Sprintf("| %d | %s | %s | %s |", i+1, i18n.T(i18n.English, "proconnect.rule."+rule.Name, about...), code, i18n.T(i18n.English, "proconnect.fix."+rule.Name, about...))
+		if !strings.Contains(string(guide), "\n"+row+"\n") {
+			t.Errorf("docs/proconnect.md lacks the row\n%s", row)
 		}
 	}
 }

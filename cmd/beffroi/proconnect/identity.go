@@ -44,40 +44,48 @@ func (p *play) userinfo(ctx context.Context, t *tokens, idToken map[string]any) 
 
 // identity checks each field of the form.
 func (p *play) identity(claims map[string]any) {
-	check := func(rule, name string, required bool, fits func(string) bool) bool {
-		value, there := claims[name]
+	// What is required is a text of 1 to 256 characters that fits.
+	check := func(rule, name string, fits func(string) bool) bool {
+		value := claims[name]
 		s, isText := value.(string)
-		ok := !there && !required || isText && within(s) && fits(s)
-		return p.hold(rule, ok, fmt.Sprintf("%s=%#v", name, value))
+		return p.hold(rule, isText && within(s) && fits(s), fmt.Sprintf("%s=%#v", name, value))
 	}
-	check("sub", "sub", true, ascii)
-	check("given_name", "given_name", true, anything)
-	check("usual_name", "usual_name", true, anything)
-	if check("email", "email", true, mailAddress.MatchString) {
-		check("email_domain", "email", true, func(s string) bool {
+	check("sub", "sub", ascii)
+	check("given_name", "given_name", anything)
+	check("usual_name", "usual_name", anything)
+	if check("email", "email", mailAddress.MatchString) {
+		check("email_domain", "email", func(s string) bool {
 			return len(p.MailDomains) == 0 || slices.Contains(p.MailDomains, strings.ToLower(s[strings.LastIndex(s, "@")+1:]))
 		})
 	}
-	check("uid", "uid", true, ascii)
+	check("uid", "uid", ascii)
 	siret, _ := claims["siret"].(string)
-	if !check("siret", "siret", true, isSIRET) {
+	if !check("siret", "siret", isSIRET) {
 		siret = ""
 	}
-	check("siren", "siren", false, func(s string) bool {
-		return len(s) == 9 && (siret == "" || strings.HasPrefix(strings.Join(strings.Fields(siret), ""), s))
-	})
-	check("population", "belonging_population", false, func(s string) bool {
-		return slices.Contains([]string{"agent", "prestataire", "partenaire", "stagiaire"}, s)
-	})
-	check("phone", "phone_number", false, phone.MatchString)
-	var wrong []error
-	for _, name := range []string{"organizational_unit", "chorusdt:societe", "chorusdt:matricule"} {
+	// The others may be missing, but not be there without saying anything.
+	var empty []error
+	optional := func(rule, name string, fits func(string) bool) {
 		value, there := claims[name]
-		if s, isText := value.(string); there && (!isText || !within(s)) {
-			wrong = append(wrong, fmt.Errorf("%s=%#v", name, value))
+		s, isText := value.(string)
+		switch {
+		case there && (!isText || !within(s)):
+			empty = append(empty, fmt.Errorf("%s=%#v", name, value))
+		case rule != "":
+			p.hold(rule, !there || fits(s), fmt.Sprintf("%s=%q", name, s))
 		}
 	}
-	p.pass("optional", errors.Join(wrong...))
+	optional("siren", "siren", func(s string) bool {
+		return len(s) == 9 && (siret == "" || strings.HasPrefix(strings.Join(strings.Fields(siret), ""), s))
+	})
+	optional("population", "belonging_population", func(s string) bool {
+		return slices.Contains([]string{"agent", "prestataire", "partenaire", "stagiaire"}, s)
+	})
+	optional("phone", "phone_number", phone.MatchString)
+	for _, name := range []string{"organizational_unit", "chorusdt:societe", "chorusdt:matricule"} {
+		optional("", name, nil)
+	}
+	p.pass("optional", errors.Join(empty...))
 }
 
 // mailAddress is near to what its form takes: a name and a domain with dots.
