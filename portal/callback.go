@@ -95,6 +95,7 @@ type claims struct {
 	Locale string   `json:"locale"`
 	Groups []string `json:"groups"`
 	AZP    string   `json:"azp"`
+	SID    string   `json:"sid"`
 }
 
 // redeem exchanges the code and checks the ID token (OpenID Connect Core
@@ -145,14 +146,14 @@ func (p *Portal) redeem(ctx context.Context, f *found, code string, a attempt) (
 		if more.Sub != id.Subject {
 			return Person{}, tokens{}, errors.New("userinfo is about somebody else")
 		}
-		more.AZP, c = c.AZP, more
+		more.AZP, more.SID, c = c.AZP, c.SID, more
 	}
 	person := Person{Sub: id.Subject, Login: c.Login, Name: c.Name, Mail: c.Mail, Language: c.Locale, Groups: c.Groups}
 	if person.Name == "" {
 		person.Name = person.Login
 	}
 	return person, tokens{Access: answer.AccessToken, Expires: p.expiry(answer), Refresh: answer.RefreshToken,
-		ID: raw, Obtained: p.now()}, nil
+		ID: raw, SID: c.SID, Obtained: p.now()}, nil
 }
 
 // start opens the portal session; a former one of this browser ends and its
@@ -167,8 +168,12 @@ func (p *Portal) start(w http.ResponseWriter, r *http.Request, f *found, person 
 	// otherwise claim the same one.
 	unnamed := r.WithContext(session.With(r.Context(), nil))
 	err = p.db.InTx(r.Context(), func(ctx context.Context) error {
-		if _, err := p.sessions.Start(ctx, w, unnamed, person.Sub, data); err != nil {
+		sess, err := p.sessions.Start(ctx, w, unnamed, person.Sub, data)
+		if err != nil {
 			return fmt.Errorf("start portal session: %w", err)
+		}
+		if err := p.keepOrigin(ctx, sess.SID, t.SID); err != nil {
+			return err
 		}
 		return p.audit.Record(ctx, audit.Person(person.Sub, person.Login),
 			audit.Event{Action: "portal.signin", Target: person.Sub, Application: p.Config.ClientID, Outcome: "ok"})
@@ -178,6 +183,7 @@ func (p *Portal) start(w http.ResponseWriter, r *http.Request, f *found, person 
 	}
 	if former := session.From(r.Context()); former != nil {
 		p.vaults.drop(former.SID)
+		p.forget(former.Person)
 		if _, old, err := p.unpack(former); err == nil {
 			p.giveBack(r.Context(), f, old)
 		}

@@ -82,6 +82,7 @@ func (p *Portal) Signed(h web.Handler) http.Handler {
 func (p *Portal) over(w http.ResponseWriter, r *http.Request) error {
 	if row := session.From(r.Context()); row != nil {
 		p.vaults.drop(row.SID)
+		p.forget(row.Person)
 	}
 	if err := p.sessions.End(r.Context(), w, r); err != nil {
 		return fmt.Errorf("end portal session: %w", err)
@@ -217,6 +218,7 @@ func (p *Portal) logout(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("sign out: %w", err)
 	}
 	p.vaults.drop(row.SID)
+	p.forget(row.Person)
 	f, err := p.provider(r.Context())
 	if err != nil || unpacked != nil || f.endSession == "" {
 		return web.Redirect(w, r, "/signed-out")

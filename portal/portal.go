@@ -5,10 +5,12 @@
 // on another machine; no password ever passes through here; the tokens stay
 // sealed in the portal's own session and are never shown to a browser; each
 // module receives a token for its own audience; a person who signs out
-// everywhere is signed out here within a minute.
+// everywhere is signed out here at once when the provider can reach the portal,
+// and within a minute when it cannot.
 //
-// Routes: / (launcher), /login, /callback, /logout, /signed-out, and what the
-// modules mount. cmd/beffroi builds it from New and mounts it with Mount.
+// Routes: / (launcher), /login, /callback, /logout, /signed-out,
+// /backchannel-logout (the provider's, by a signed token), and what the modules
+// mount. cmd/beffroi builds it from New and mounts it with Mount.
 package portal
 
 import (
@@ -33,6 +35,9 @@ import (
 // words, no link) that replaces the hint on its tile of the launcher: "3 messages
 // non lus". It is fetched by htmx after the page has been painted, and answers
 // 204 for nothing to say, failures among them.
+//
+// A module that keeps something open for people (connections) has a method
+// Forget(person string), which closes it: a session of the person has ended.
 type Module interface {
 	// Name is the first segment of its paths: "mail", "agenda", "contacts".
 	// The launcher shows it with the sentences portal.module.<name> and
@@ -136,6 +141,7 @@ func (p *Portal) Mount(mux web.Mux) {
 	mux.Handle("GET /callback", p.site.Browser(p.callback))
 	mux.Handle("POST /logout", p.site.Browser(p.logout))
 	mux.Handle("GET /signed-out", p.site.Browser(p.signedOut))
+	mux.Handle("POST /backchannel-logout", p.site.API(p.backchannel))
 	for _, m := range p.modules {
 		m.Mount(p, mux)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,7 +35,25 @@ type rig struct {
 }
 
 // probe is a module that shows what modules get.
-type probe struct{ p *Portal }
+type probe struct {
+	p *Portal
+
+	mu   sync.Mutex
+	gone []string
+}
+
+// Forget notes whose session has ended.
+func (m *probe) Forget(person string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gone = append(m.gone, person)
+}
+
+func (m *probe) forgotten() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gone
+}
 
 func (*probe) Name() string { return "mail" }
 

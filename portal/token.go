@@ -23,7 +23,8 @@ type tokens struct {
 	Access   string            `json:"access"`
 	Expires  time.Time         `json:"expires"`
 	Refresh  string            `json:"refresh"`
-	ID       string            `json:"id"` // the ID token, the hint of a later logout
+	ID       string            `json:"id"`  // the ID token, the hint of a later logout
+	SID      string            `json:"sid"` // the provider's session
 	Obtained time.Time         `json:"obtained"`
 	For      map[string]narrow `json:"for,omitempty"` // by audience
 }
@@ -211,7 +212,7 @@ func (p *Portal) refresh(ctx context.Context, v *vault) error {
 		return fmt.Errorf("refresh: %w: %w", ErrUnavailable, err)
 	}
 	next := tokens{Access: answer.AccessToken, Expires: p.expiry(answer), Refresh: answer.RefreshToken,
-		ID: stored.ID, Obtained: p.now(), For: stored.For}
+		ID: stored.ID, SID: stored.SID, Obtained: p.now(), For: stored.For}
 	if next.Refresh == "" {
 		next.Refresh = stored.Refresh
 	}

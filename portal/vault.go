@@ -17,7 +17,8 @@ import (
 // tokens, and when the provider last confirmed them. The row in the database
 // decides; a vault only saves opening, checking and exchanging again.
 type vault struct {
-	sid  string
+	sid, person string
+
 	turn chan struct{} // one at a time talks to the provider for this session
 
 	mu      sync.Mutex
@@ -38,7 +39,7 @@ type vaults struct {
 }
 
 // of finds or makes the vault of a session. opened gives the tokens of a new one.
-func (s *vaults) of(sid string, opened func() (tokens, error)) (*vault, error) {
+func (s *vaults) of(sid, person string, opened func() (tokens, error)) (*vault, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -61,7 +62,7 @@ func (s *vaults) of(sid string, opened func() (tokens, error)) (*vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &vault{sid: sid, turn: make(chan struct{}, 1), tokens: t, checked: t.Obtained, used: now}
+	v := &vault{sid: sid, person: person, turn: make(chan struct{}, 1), tokens: t, checked: t.Obtained, used: now}
 	s.bySID[sid] = v
 	return v, nil
 }
@@ -70,6 +71,17 @@ func (s *vaults) drop(sid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.bySID, sid)
+}
+
+// dropOf forgets every session of the person.
+func (s *vaults) dropOf(person string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sid, v := range s.bySID {
+		if v.person == person {
+			delete(s.bySID, sid)
+		}
+	}
 }
 
 func (v *vault) idleSince(now time.Time) time.Duration {
@@ -129,7 +141,7 @@ func (p *Portal) vaultOf(ctx context.Context) (*vault, error) {
 	if sid == "" {
 		return nil, ErrSignedOut
 	}
-	return p.vaults.of(sid, func() (tokens, error) {
+	return p.vaults.of(sid, Who(ctx).Sub, func() (tokens, error) {
 		row := session.From(ctx)
 		if row == nil || row.SID != sid {
 			return tokens{}, ErrSignedOut

@@ -270,7 +270,7 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 	common(mux, site)
 	h.portal.Mount(mux)
 	h.doors = append(h.doors, door{"portal", c.Listen, web.OnHost(base, site.Routes(mux))})
-	h.sweeps = append(h.sweeps, sweep{"portal sessions", sessions.Sweep})
+	h.sweeps = append(h.sweeps, sweep{"portal sessions", sessions.Sweep}, sweep{"portal sign-outs", h.portal.Sweep})
 	return nil
 }
 

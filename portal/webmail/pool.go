@@ -39,6 +39,7 @@ type pool struct {
 	slots chan struct{}
 	idle  []*conn // the most recently used last
 	users int     // uses running or waiting: an empty pool nobody uses is forgotten
+	over  bool    // forgotten by Forget: what is given back is closed
 }
 
 // owner is whose connection is wanted, and the token that proves it.
@@ -149,6 +150,22 @@ func (p *Pools) leave(sub string, box *pool) {
 	}
 }
 
+// Forget closes the person's connections: the idle ones now, those in use when
+// their use ends. A session that goes on dials again.
+func (p *Pools) Forget(sub string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	box := p.people[sub]
+	if box == nil {
+		return
+	}
+	for len(box.idle) > 0 {
+		p.dropIdleLocked(box, 0)
+	}
+	box.over = true
+	delete(p.people, sub)
+}
+
 // take gives an idle connection opened with the same token, best one that has
 // the mailbox selected, or dials.
 func (p *Pools) take(ctx context.Context, box *pool, who owner, prefer string, u use, fresh bool) (*conn, error) {
@@ -257,7 +274,7 @@ func (p *Pools) discard(c *conn) {
 func (p *Pools) give(box *pool, c *conn, usable bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !usable || p.closed {
+	if !usable || p.closed || box.over {
 		c.drop()
 		p.open--
 		return

@@ -124,6 +124,9 @@ func (m *Module) Name() string { return "mail" }
 // Badge is the path of the launcher's fragment: how many messages are unread.
 func (m *Module) Badge() string { return "/mail/badge" }
 
+// Forget closes the mail connections of somebody who has signed out.
+func (m *Module) Forget(person string) { m.s.pools.Forget(person) }
+
 // Mount adds the routes to the portal.
 func (m *Module) Mount(p *portal.Portal, mux web.Mux) { m.s.mount(p, mux) }
 
