@@ -45,9 +45,9 @@ func (p *Provider) Frames(ctx context.Context, person, sid string) ([]templates.
 
 // leave shows the page that signs the other applications out and then goes
 // back: by itself, by a script sooner, by its link at any time.
-func (p *Provider) leave(w http.ResponseWriter, r *http.Request, l *logoutRequest, back string, frames []templates.Frame) error {
+func leave(w http.ResponseWriter, r *http.Request, back string, frames []templates.Frame) error {
 	lang := web.Lang(r.Context())
-	page := &templates.OidcLeaving{Frames: frames, Next: template.URL(back), Application: l.client.app.Title(string(lang))} // registered, character by character
+	page := &templates.OidcLeaving{Frames: frames, Next: template.URL(back)} // registered, character by character
 	page.Title, page.Bare, page.JS = i18n.T(lang, "oidc.leaving.title"), true, []string{"leaving.js"}
 	web.AllowFrames(w, frames)
 	w.Header().Set("Refresh", leaveAfter+"; url="+back)

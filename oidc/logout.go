@@ -184,7 +184,7 @@ func (p *Provider) endAndReturn(w http.ResponseWriter, r *http.Request, l *logou
 			to = withParameters(to, url.Values{"state": {l.state}})
 		}
 		if len(frames) > 0 {
-			return p.leave(w, r, l, to, frames)
+			return leave(w, r, to, frames)
 		}
 		w.Header().Set("Location", to)
 		w.WriteHeader(http.StatusSeeOther)

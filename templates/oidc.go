@@ -54,9 +54,8 @@ func (OidcConsent) Template() string { return "oidc_consent.html" }
 // back to the one that asked.
 type OidcLeaving struct {
 	Layout
-	Frames      []Frame
-	Next        template.URL // a registered address
-	Application string       // whose it is
+	Frames []Frame
+	Next   template.URL // a registered address of the application that asked
 }
 
 func (OidcLeaving) Template() string { return "oidc_leaving.html" }

@@ -251,6 +251,7 @@ provider:
       secret_file: {{.Dir}}/secrets/portal
       redirect_uris: ["{{.Portal}}/callback"]
       post_logout_redirect_uris: ["{{.Portal}}/signed-out"]
+      backchannel_logout_uri: {{.Portal}}/backchannel-logout
       scopes: [openid, profile, email, groups, offline_access, applications, people, mail, dav]
       grants: [authorization_code, refresh_token, "urn:ietf:params:oauth:grant-type:token-exchange"]
       exchange_to: [imap, dav]
@@ -268,7 +269,9 @@ provider:
       name: {fr: Outil de démonstration, en: Demonstration tool}
       description: {fr: "Montre ce qu’une application apprend de vous", en: "Shows what an application learns about you"}
       secret_file: {{.Dir}}/secrets/demo-tool
-      redirect_uris: ["http://127.0.0.1/callback"]
+      redirect_uris: ["http://127.0.0.1/callback", "{{.Tool}}callback"]
+      frontchannel_logout_uri: {{.Tool}}signed-out
+      frontchannel_logout_session_required: true
       scopes: [openid, profile, email, groups, offline_access]
       grants: [authorization_code, refresh_token, client_credentials]
       groups: [tous-personnels]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -47,6 +48,7 @@ func StartTool(c ToolConfig) (*Tool, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", t.home)
 	mux.HandleFunc("GET /callback", t.callback)
+	mux.HandleFunc("GET /signed-out", t.signedOut)
 	t.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second}
 	go func() { _ = t.server.Serve(ln) }()
 	return t, nil
@@ -96,6 +98,22 @@ func (t *Tool) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t.page(w, http.StatusOK, *claims)
+}
+
+// signedOut is what the provider's page after a sign-out loads in a hidden frame
+// (OpenID Connect Front-Channel Logout 1.0).
+func (t *Tool) signedOut(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("iss") != t.cfg.Issuer {
+		t.page(w, http.StatusForbidden, toolPage{Problem: "cette demande ne vient pas du service de connexion"})
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: "tool_state", Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+t.cfg.Issuer)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	_, _ = io.WriteString(w, "ok") // a frame that stays empty never says that it has loaded
 }
 
 func (t *Tool) redeem(r *http.Request) (*toolPage, error) {
