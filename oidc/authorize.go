@@ -11,10 +11,10 @@ import (
 
 	"beffroi/internal/audit"
 	"beffroi/internal/web"
+	"beffroi/signin"
 )
 
 // promptValues is what prompt may say (discovery: prompt_values_supported).
-// select_account is a new sign-in.
 var promptValues = []string{"none", "login", "consent", "select_account"}
 
 // authRequest is an authorization request that has passed the front door.
@@ -26,7 +26,7 @@ type authRequest struct {
 	nonce       string
 	challenge   string
 	scopes      []string // granted
-	prompt      string   // "", "none" or "login", as signin understands it
+	prompt      string   // "", "none", "login" or "select_account", as signin understands it
 	consent     bool     // prompt=consent: ask the person
 	maxAge      *int64
 	loginHint   string
@@ -219,8 +219,10 @@ func (p *Provider) readIdentity(ctx context.Context, a *authRequest, form url.Va
 			return no("invalid_request", "prompt=none stands alone")
 		}
 		a.prompt = "none"
-	case slices.Contains(prompts, "login"), slices.Contains(prompts, "select_account"):
-		a.prompt = "login"
+	case slices.Contains(prompts, "login"):
+		a.prompt = "login" // asks whose name and password, whoever is signed in
+	case slices.Contains(prompts, signin.SelectAccount):
+		a.prompt = signin.SelectAccount
 	}
 	a.consent = slices.Contains(prompts, "consent")
 	if form.Has("max_age") {

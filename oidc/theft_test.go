@@ -330,7 +330,7 @@ func TestWhoIsHintedIsWhoMustSignIn(t *testing.T) {
 
 func TestPromptsAreReadAsASet(t *testing.T) {
 	w := onOne(t)
-	for prompt, want := range map[string]string{"login": "login", "none": "none", "consent": "", "select_account": "login", "login consent": "login", "consent select_account": "login", "": ""} {
+	for prompt, want := range map[string]string{"login": "login", "none": "none", "consent": "", "select_account": "select_account", "login consent": "login", "consent select_account": "select_account", "login select_account": "login", "": ""} {
 		w.authorize(request("tool", "prompt", prompt))
 		if w.door.last.Prompt != want {
 			t.Errorf("prompt=%q reaches signin as %q", prompt, w.door.last.Prompt)

@@ -227,9 +227,9 @@ func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
 				flow = rapid.SampledFrom(flows).Draw(t, "flow")
 			}
 			var a answer
-			switch action := rapid.SampledFrom([]string{"begin", "begin", "password", "password", "wrong", "factor", "factor", "enrol", "empty", "get", "qr", "doubled", "switch", "logout"}).Draw(t, "action"); action {
+			switch action := rapid.SampledFrom([]string{"begin", "begin", "password", "password", "wrong", "factor", "factor", "enrol", "empty", "get", "qr", "account", "doubled", "switch", "logout"}).Draw(t, "action"); action {
 			case "begin":
-				a = b.get("/begin?app=" + rapid.SampledFrom([]string{"weak", "strong"}).Draw(t, "app") + "&prompt=" + rapid.SampledFrom([]string{"", "none", "login"}).Draw(t, "prompt") +
+				a = b.get("/begin?app=" + rapid.SampledFrom([]string{"weak", "strong"}).Draw(t, "app") + "&prompt=" + rapid.SampledFrom([]string{"", "none", "login", SelectAccount}).Draw(t, "prompt") +
 					"&level=" + rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(t, "level asked"))
 				if i := strings.Index(a.path, "flow="); i > 0 {
 					flows = append(flows, a.path[i:])
@@ -263,6 +263,13 @@ func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
 				}
 			case "get":
 				a = b.get(rapid.SampledFrom([]string{"/signin?", "/signin/factor?", "/signin/enrol?"}).Draw(t, "where") + flow)
+			case "account":
+				choice := rapid.SampledFrom([]string{"", anotherAccount, "sid", "the page's"}).Draw(t, "choice")
+				if page := b.get("/signin?" + flow); choice == "the page's" {
+					_, after, _ := strings.Cut(page.body, `name="account" value="`)
+					choice, _, _ = strings.Cut(after, `"`)
+				}
+				a = b.post("/signin/account?"+flow, "account", choice, "person", "id-mdupont", "level", "2")
 			case "qr":
 				a = b.get("/signin/qr?" + flow)
 			case "switch":

@@ -38,6 +38,7 @@ type Flow struct {
 	Person     string // who proved the password in this flow
 	PasswordAt time.Time
 	FactorAt   time.Time // known during one request only: a factor ends the flow
+	Chosen     string    // prompt=select_account: the session's public id, or anotherAccount
 
 	browser, proof string // hashes
 }
@@ -129,9 +130,9 @@ func (s *Service) flow(r *http.Request) (Flow, error) {
 	var maxAge *int64
 	var assurance int64
 	var received, expires, passwordAt db.Time
-	err := s.db.QueryRow(r.Context(), `SELECT browser, protocol, application, raw, login_hint, locales, prompt, max_age, assurance, received, expires, person, password_at, proof
+	err := s.db.QueryRow(r.Context(), `SELECT browser, protocol, application, raw, login_hint, locales, prompt, max_age, assurance, received, expires, person, password_at, proof, chosen
 		FROM signin_flow WHERE id = $1`, id).
-		Scan(&f.browser, &f.Protocol, &f.Application, &f.Raw, &f.LoginHint, &f.Locales, &f.Prompt, &maxAge, &assurance, &received, &expires, &f.Person, &passwordAt, &f.proof)
+		Scan(&f.browser, &f.Protocol, &f.Application, &f.Raw, &f.LoginHint, &f.Locales, &f.Prompt, &maxAge, &assurance, &received, &expires, &f.Person, &passwordAt, &f.proof, &f.Chosen)
 	if errors.Is(err, db.ErrNotFound) {
 		return Flow{}, errNoFlow
 	}

@@ -30,6 +30,7 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("POST /signin/enrol", s.postEnrol)
 	page("GET /signin/qr", s.showQR)
 	page("GET /signin/lost", s.showLost)
+	page("POST /signin/account", s.postAccount)
 	page("POST /signin/switch", s.postSwitch)
 
 	page("GET /account", s.showAccount)
@@ -105,6 +106,7 @@ func (s *Service) load(w http.ResponseWriter, r *http.Request) (a attempt, ok bo
 	}
 	a.proof = proofOf(r.Context())
 	web.AllowFormAction(w, r, a.app.Origins...)
+	allowLogo(w, a.app)
 	return a, true, nil
 }
 
@@ -127,6 +129,8 @@ func (s *Service) showStep(w http.ResponseWriter, r *http.Request) error {
 		return s.renderFactor(w, r, http.StatusOK, a, step.Person, templates.SigninFactor{})
 	case AskEnrol:
 		return s.renderEnrol(w, r, http.StatusOK, a, step.Person, templates.SigninEnrol{})
+	case AskAccount:
+		return s.renderChoice(w, r, a)
 	case Refuse:
 		return s.refuse(w, r, a.flow, a.app, step)
 	}
@@ -176,7 +180,7 @@ func proofOf(ctx context.Context) Proof {
 	if sess == nil {
 		return Proof{}
 	}
-	return Proof{Person: sess.Person, AuthTime: data.AuthTime, FactorAt: data.FactorAt}
+	return Proof{Person: sess.Person, SID: sess.SID, AuthTime: data.AuthTime, FactorAt: data.FactorAt}
 }
 
 // PersonInfo names who is signed in, for the top bar of the provider's pages.

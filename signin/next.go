@@ -12,12 +12,13 @@ const (
 	AskPassword Kind = iota // the zero value asks for everything
 	AskFactor               // the code of a factor that the person has
 	AskEnrol                // the person has none: make one, with its first code
+	AskAccount              // with the account that is signed in here, or another one
 	Refuse                  // no page may be shown, or no step would be enough
 	Done                    // what the application asks for is proven
 )
 
 func (k Kind) String() string {
-	return [...]string{"password", "factor", "enrol", "refuse", "done"}[k]
+	return [...]string{"password", "factor", "enrol", "account", "refuse", "done"}[k]
 }
 
 // Step is the answer of Next.
@@ -36,6 +37,7 @@ type Step struct {
 // Proof is what a browser's session has proven; the zero Proof is no session.
 type Proof struct {
 	Person   string
+	SID      string    // the session's public id
 	AuthTime time.Time // of the password
 	FactorAt time.Time // zero when none was given
 }
@@ -50,7 +52,7 @@ type Proof struct {
 //   - Proofs of two people never add up: what was proven in the flow names the
 //     person, and the session counts only when it is the same one's.
 //   - A session counts as far as prompt and max_age let it, its password and its
-//     factor each by its own time.
+//     factor each by its own time; with select_account, once it was chosen.
 //   - No factor without the password before it; no new factor on an old password:
 //     enrolling asks for one given in this flow.
 func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
@@ -66,6 +68,8 @@ func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
 
 	step := Step{Person: person}
 	switch {
+	case person == "" && f.Prompt == SelectAccount && f.Chosen == "" && s.Person != "":
+		step = Step{Kind: AskAccount, Person: s.Person}
 	case person == "" || passwordAt.IsZero():
 		step = Step{Kind: AskPassword}
 	case worth(factorAt) >= level:
@@ -120,26 +124,28 @@ func proven(f Flow, s Proof) (person string, passwordAt, factorAt time.Time) {
 	if s.Person == "" || person != "" && person != s.Person {
 		return person, passwordAt, factorAt
 	}
-	if passwordAt.IsZero() && f.freshEnough(s.AuthTime) {
+	if passwordAt.IsZero() && f.counts(s, s.AuthTime) {
 		person, passwordAt = s.Person, s.AuthTime
 	}
 	// A session's factor adds to a password of the same person, never stands alone.
-	if factorAt.IsZero() && !passwordAt.IsZero() && f.freshEnough(s.FactorAt) {
+	if factorAt.IsZero() && !passwordAt.IsZero() && f.counts(s, s.FactorAt) {
 		factorAt = s.FactorAt
 	}
 	return person, passwordAt, factorAt
 }
 
-// freshEnough tells whether what a session proved at t may count for the flow's
+// counts tells whether what a session proved at t may count for the flow's
 // request: OpenID Connect Core §3.1.2.1, prompt and max_age. What was proven
 // after the request arrived always may, or a slow person would go in circles.
-func (f Flow) freshEnough(t time.Time) bool {
+func (f Flow) counts(s Proof, t time.Time) bool {
 	switch {
 	case t.IsZero():
 		return false
 	case !t.Before(f.Received):
 		return true
 	case f.Prompt == "login":
+		return false
+	case f.Prompt == SelectAccount && (s.SID == "" || f.Chosen != s.SID):
 		return false
 	case f.MaxAge == nil:
 		return true

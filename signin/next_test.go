@@ -2,6 +2,7 @@ package signin
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ func TestNextAsksForWhatIsMissing(t *testing.T) {
 		policy  Policy
 		asked   Level
 		prompt  string
+		chosen  string
 		maxAge  *int64
 		session session
 		flow    proven
@@ -74,14 +76,25 @@ func TestNextAsksForWhatIsMissing(t *testing.T) {
 		{name: "prompt=none: enough", policy: two, prompt: "none", session: session{"p", time.Hour, time.Hour}, factors: 1, want: Done, person: "p", level: TwoFactors},
 		{name: "prompt=none: a factor is missing", policy: two, prompt: "none", session: session{"p", time.Hour, 0}, factors: 1, want: Refuse, reason: InteractionRequired},
 		{name: "prompt=none: too old", policy: one, prompt: "none", maxAge: seconds(1), session: session{"p", time.Hour, 0}, want: Refuse, reason: LoginRequired},
-		{name: "a level that does not exist", policy: Policy{Assurance: 3}, session: session{"p", time.Hour, time.Hour}, factors: 1, want: Refuse, reason: AccessDenied},
+		{name: "select_account: nobody is there to choose", policy: one, prompt: SelectAccount, want: AskPassword},
+		{name: "select_account: the session is shown first", policy: one, prompt: SelectAccount, session: session{"p", time.Hour, 0}, want: AskAccount, person: "p"},
+		{name: "select_account: chosen", policy: one, prompt: SelectAccount, chosen: "sid-p", session: session{"p", time.Hour, 0}, want: Done, person: "p", level: OneFactor},
+		{name: "select_account: chosen, and a factor is missing", policy: two, prompt: SelectAccount, chosen: "sid-p", session: session{"p", time.Hour, 0}, factors: 1, want: AskFactor, person: "p"},
+		{name: "select_account: chosen, and too old", policy: one, prompt: SelectAccount, chosen: "sid-p", maxAge: seconds(60), session: session{"p", time.Hour, 0}, want: AskPassword},
+		{name: "select_account: chosen, and somebody else is there now", policy: one, prompt: SelectAccount, chosen: "sid-q", session: session{"p", time.Hour, 0}, want: AskPassword},
+		{name: "select_account: another one", policy: one, prompt: SelectAccount, chosen: anotherAccount, session: session{"p", time.Hour, 0}, want: AskPassword},
+		{name: "select_account: another one, proven", policy: two, prompt: SelectAccount, chosen: anotherAccount, session: session{"p", time.Hour, time.Hour}, flow: proven{"q", time.Second, 0}, factors: 1, want: AskFactor, person: "q"},
+		{name: "select_account: proven since the request arrived", policy: one, prompt: SelectAccount, session: session{"p", 10 * time.Second, 0}, want: Done, person: "p", level: OneFactor},
+		{name: "phishing-resistant, by the policy", policy: Policy{Assurance: PhishingResistant}, session: session{"p", time.Hour, time.Hour}, factors: 1, want: Refuse, reason: AccessDenied},
+		{name: "phishing-resistant, by the request", policy: one, asked: PhishingResistant, session: session{"p", time.Hour, time.Hour}, factors: 1, want: Refuse, reason: AccessDenied},
+		{name: "a level that does not exist", policy: Policy{Assurance: 4}, session: session{"p", time.Hour, time.Hour}, factors: 1, want: Refuse, reason: AccessDenied},
 		{name: "a level below all", policy: Policy{Assurance: -1}, session: session{"p", time.Hour, time.Hour}, want: Refuse, reason: AccessDenied},
 		{name: "a level that does not exist, asked by the request", policy: one, asked: 9, session: session{"p", time.Hour, time.Hour}, want: Refuse, reason: AccessDenied},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := Flow{Prompt: c.prompt, MaxAge: c.maxAge, Assurance: c.asked, Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
+			f := Flow{Prompt: c.prompt, Chosen: c.chosen, MaxAge: c.maxAge, Assurance: c.asked, Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
 				Person: c.flow.person, PasswordAt: ago(c.flow.password), FactorAt: ago(c.flow.factor)}
-			s := Proof{Person: c.session.person, AuthTime: ago(c.session.password), FactorAt: ago(c.session.factor)}
+			s := Proof{Person: c.session.person, SID: "sid-" + c.session.person, AuthTime: ago(c.session.password), FactorAt: ago(c.session.factor)}
 			got := Next(f, s, c.policy, c.factors, noon)
 			if got.Kind != c.want || got.Reason != c.reason || got.Person != c.person || got.Level != c.level {
 				t.Errorf("%s %q for %q at level %d, want %s %q for %q at level %d", got.Kind, got.Reason, got.Person, got.Level, c.want, c.reason, c.person, c.level)
@@ -108,7 +121,8 @@ func TestNoStateReachesDoneWithoutItsProof(t *testing.T) {
 	when := []time.Duration{0, time.Hour, 40 * time.Second, 10 * time.Second} // never, long ago, before the request, after it
 	people := []string{"", "p", "q"}
 	states := 0
-	for _, prompt := range []string{"", "none", "login"} {
+	for _, prompt := range []string{"", "none", "login", SelectAccount, SelectAccount + " sid", SelectAccount + " " + anotherAccount} {
+		prompt, chosen, _ := strings.Cut(prompt, " ")
 		for _, maxAge := range []*int64{nil, seconds(0), seconds(30)} {
 			for _, policy := range []Level{0, OneFactor, TwoFactors} {
 				for _, asked := range []Level{0, OneFactor, TwoFactors} {
@@ -120,9 +134,9 @@ func TestNoStateReachesDoneWithoutItsProof(t *testing.T) {
 										for _, ff := range when {
 											for _, factors := range []int{0, 1} {
 												states++
-												f := Flow{Prompt: prompt, MaxAge: maxAge, Assurance: asked, Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
+												f := Flow{Prompt: prompt, Chosen: chosen, MaxAge: maxAge, Assurance: asked, Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
 													Person: fp, PasswordAt: ago(fpw), FactorAt: ago(ff)}
-												s := Proof{Person: sp, AuthTime: ago(spw), FactorAt: ago(sf)}
+												s := Proof{Person: sp, SID: "sid", AuthTime: ago(spw), FactorAt: ago(sf)}
 												holds(t, f, s, Policy{Assurance: policy}, factors)
 											}
 										}
@@ -148,7 +162,7 @@ func holds(t *testing.T, f Flow, s Proof, policy Policy, factors int) {
 		if !at.Before(f.Received) {
 			return true
 		}
-		return f.Prompt != "login" && (f.MaxAge == nil || f.Received.Sub(at).Seconds() <= float64(*f.MaxAge))
+		return f.Prompt != "login" && (f.Prompt != SelectAccount || f.Chosen == s.SID) && (f.MaxAge == nil || f.Received.Sub(at).Seconds() <= float64(*f.MaxAge))
 	}
 	byPerson := func(who string) (password, factor bool) {
 		if f.Person == who {
@@ -185,6 +199,10 @@ func holds(t *testing.T, f Flow, s Proof, policy Policy, factors int) {
 	case AskFactor:
 		if password, _ := byPerson(step.Person); !password || factors == 0 {
 			t.Fatalf("asks for a factor too early: %s", state())
+		}
+	case AskAccount:
+		if f.Prompt != SelectAccount || f.Chosen != "" || s.Person == "" || step.Person != s.Person || f.Person != "" || step.Level != 0 {
+			t.Fatalf("asks with which account for nothing: %s", state())
 		}
 	case Refuse:
 		if f.Prompt != "none" {

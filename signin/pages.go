@@ -4,6 +4,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -48,7 +49,14 @@ func inLanguage(r *http.Request, locales string) *http.Request {
 }
 
 func (s *Service) about(r *http.Request, a attempt) templates.SigninAttempt {
-	return templates.SigninAttempt{Flow: a.flow.ID, Application: a.app.Title(string(web.Lang(r.Context())))}
+	return templates.SigninAttempt{Flow: a.flow.ID, Application: a.app.Title(string(web.Lang(r.Context()))), Logo: a.app.Logo}
+}
+
+// allowLogo lets the answer show the application's picture.
+func allowLogo(w http.ResponseWriter, app Application) {
+	if u, err := url.Parse(app.Logo); err == nil && u.Host != "" {
+		web.AllowImages(w, u.Scheme+"://"+u.Host)
+	}
 }
 
 // aboutPerson is about with the name of the person who is signing in.
@@ -66,7 +74,7 @@ func (s *Service) renderPassword(w http.ResponseWriter, r *http.Request, status 
 	r = inLanguage(r, a.flow.Locales)
 	page.SigninAttempt = s.about(r, a)
 	page.Limit, page.Minutes = s.cfg.PasswordLimit, s.minutes()
-	if page.Login == "" {
+	if page.Login == "" && a.flow.Chosen != anotherAccount {
 		if sess, data := dataOf(r.Context()); sess != nil { // asked again, for a fresh sign-in
 			page.Login = data.Login
 		}
@@ -97,6 +105,7 @@ func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int
 
 // renderOutcome tells a person who proved the password why it is not enough.
 func (s *Service) renderOutcome(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, outcome directory.Outcome) error {
+	r = inLanguage(r, a.flow.Locales)
 	page := &templates.SigninOutcome{SigninAttempt: s.about(r, a), Reason: outcome.Result.String(), Until: s.Local(outcome.Until), Contact: s.contact()}
 	page.Name = displayName(person)
 	return s.render(w, r, http.StatusForbidden, text(r, "signin.title"), page)
@@ -142,9 +151,11 @@ func (s *Service) notAdmitted(w http.ResponseWriter, r *http.Request, f Flow, ap
 		s.setFlowCookie(w, f, browser)
 		web.AllowFormAction(w, r, app.Origins...)
 	}
+	allowLogo(w, app)
+	r = inLanguage(r, f.Locales)
 	page := &templates.SigninRefused{
-		SigninAttempt: templates.SigninAttempt{Application: app.Title(string(web.Lang(r.Context())))},
-		Reason:        no.Reason, Login: no.Person.Login, Groups: s.groupNames(r, no.Groups), Contact: s.contact(),
+		SigninAttempt: templates.SigninAttempt{Application: app.Title(string(web.Lang(r.Context()))), Logo: app.Logo}, AppContact: Contact(app.Contact),
+		Reason: no.Reason, Login: no.Person.Login, Groups: s.groupNames(r, no.Groups), Contact: s.contact(),
 	}
 	if f.browser != "" {
 		page.Flow = f.ID

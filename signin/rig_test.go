@@ -322,7 +322,7 @@ func (b *browser) post(path string, fields ...string) answer {
 	return b.do(http.MethodPost, path, v)
 }
 
-var actionOf = regexp.MustCompile(`<form class="stack" method="post" action="([^"]+)"`)
+var actionOf = regexp.MustCompile(`<form class="stack(?: stack-s)?" method="post" action="([^"]+)"`)
 
 // submit sends the page's form.
 func (b *browser) submit(a answer, fields ...string) answer {
@@ -369,6 +369,8 @@ func asks(a answer) string {
 		return "factor"
 	case strings.Contains(a.body, `action="/signin/enrol?`):
 		return "enrol"
+	case strings.Contains(a.body, `action="/signin/account?`):
+		return "account"
 	}
 	return "status " + strconv.Itoa(a.status)
 }

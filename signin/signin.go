@@ -15,6 +15,7 @@
 //	POST /signin/enrol         the first code of a new second factor
 //	GET  /signin/qr            the picture of the pending secret
 //	GET  /signin/lost          what to do without one's phone
+//	POST /signin/account       goes on with the account signed in here, or with another one
 //	POST /signin/switch        sign out and go on as somebody else
 //	GET  /account              who am I, what protects me
 //	GET  /account/signout      the question before signing out everywhere
@@ -59,6 +60,10 @@ const (
 	AccessDenied        = "access_denied"
 )
 
+// SelectAccount is the prompt that lets the person choose between the account
+// that is signed in here and another one.
+const SelectAccount = "select_account"
+
 // Refusal says why a request without pages (prompt=none) was not answered.
 type Refusal struct {
 	Reason string // LoginRequired, InteractionRequired or AccessDenied
@@ -89,7 +94,7 @@ type Request struct {
 	Raw         []byte // the protocol's own bytes, handed back as they are; at most 16 KiB
 	LoginHint   string
 	UILocales   string // space-separated BCP 47 tags, best first
-	Prompt      string // "", "none" or "login"
+	Prompt      string // "", "none", "login" or SelectAccount
 	MaxAge      *int64 // seconds; 0 asks for a fresh sign-in, nil for nothing
 	Assurance   Level  // asked by this request, on top of the policy; 0 asks nothing
 	Received    time.Time

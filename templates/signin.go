@@ -9,6 +9,7 @@ import (
 type SigninAttempt struct {
 	Flow        string // goes into the form's address
 	Application string // "GLPI", in the reader's language
+	Logo        string // address of its picture, on its own host; may be empty
 	Name        string // who is signing in, once known
 }
 
@@ -23,6 +24,16 @@ type SigninPassword struct {
 }
 
 func (SigninPassword) Template() string { return "signin_password.html" }
+
+// SigninChoice asks with which account to go on.
+type SigninChoice struct {
+	Layout
+	SigninAttempt
+	SID   string // goes into the form: the session that Name and Login are of
+	Login string
+}
+
+func (SigninChoice) Template() string { return "signin_choice.html" }
 
 // SigninFactor asks for the code of a second factor.
 type SigninFactor struct {
@@ -68,6 +79,8 @@ type SigninRefused struct {
 	Reason  string   // "gone", "disabled", "not_in_group" or "session_ended"
 	Groups  []string // those that would open it, in words
 	Contact SigninContact
+
+	AppContact SigninContact // whom to ask about the application; may be empty
 }
 
 func (SigninRefused) Template() string { return "signin_refused.html" }
