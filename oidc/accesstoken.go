@@ -13,8 +13,8 @@ import (
 // recipient is the application that an access token is made for; it decides
 // what the token looks like.
 func (i *issue) recipient() *Client {
-	if i.target != nil {
-		return i.target
+	if len(i.targets) == 1 {
+		return i.targets[0]
 	}
 	return i.client
 }

@@ -34,12 +34,13 @@ type authRequest struct {
 	hintSub     string // whom the id_token_hint names, as the client knows the person
 	wish        acrWish
 	claims      claimsRequest
+	resources   string     // audiences that the tokens will be for
 	form        url.Values // what has a meaning here, and nothing else
 }
 
 // meaningful parameters are kept across the sign-in; others are ignored.
 var meaningful = []string{"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-	"response_mode", "prompt", "max_age", "login_hint", "ui_locales", "id_token_hint", "acr_values", "claims"}
+	"response_mode", "prompt", "max_age", "login_hint", "ui_locales", "id_token_hint", "acr_values", "claims", resourceParameter}
 
 // authError is a refusal that the application may be told of, at its redirect URI.
 type authError struct {
@@ -98,7 +99,7 @@ func (p *Provider) postToGet(w http.ResponseWriter, r *http.Request, path string
 // or *web.Error, which must not: where the redirect URI is not known to be the
 // application's, nothing is redirected.
 func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRequest, error) {
-	again := repeated(form)
+	again := repeated(form, resourceParameter)
 	c, err := p.asking(ctx, form)
 	if err != nil {
 		return nil, err
@@ -124,6 +125,9 @@ func (p *Provider) parseAuthorize(ctx context.Context, form url.Values) (*authRe
 		return nil, err
 	}
 	if err := p.readScopes(ctx, a, form, no); err != nil {
+		return nil, err
+	}
+	if err := p.readResources(ctx, a, form, no); err != nil {
 		return nil, err
 	}
 	if err := a.readPKCE(form, no); err != nil {
@@ -284,6 +288,7 @@ func (a *authRequest) request() *http.Request {
 	form.Set("scope", strings.Join(a.scopes, " "))
 	form.Set("state", "ours")
 	form.Del("response_mode")
+	form.Del(resourceParameter)
 	return &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/oauth2/authorize"}, Header: http.Header{}, Form: form, PostForm: url.Values{}}
 }
 

@@ -61,7 +61,7 @@ func putGroups(claims map[string]any, groups []string) {
 
 // idToken signs the ID token of an issue (OpenID Connect Core §2).
 func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string, error) {
-	claims := personClaims(p.subject(i.client, i.person.ID), i.person, i.scopes)
+	claims := personClaims(p.subject(i.client, i.person.ID), i.person, i.idScopes())
 	if i.client.isProConnect() {
 		// It reads the identity from userinfo, and sends the ID token back through
 		// the browser's address at sign-out: nobody's name belongs there.

@@ -14,7 +14,7 @@ type clientGrant struct{ p *Provider }
 var _ fosite.TokenEndpointHandler = (*clientGrant)(nil)
 
 // HandleTokenEndpointRequest settles the scope.
-func (g *clientGrant) HandleTokenEndpointRequest(_ context.Context, request fosite.AccessRequester) error {
+func (g *clientGrant) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) error {
 	i := issueOf(request)
 	c := request.GetClient().(fositeClient).Client
 	if !c.may(GrantClientCredentials) || c.Public {
@@ -28,7 +28,11 @@ func (g *clientGrant) HandleTokenEndpointRequest(_ context.Context, request fosi
 		}
 		i.scopes = only(asked, allowed)
 	}
-	return nil
+	targets, err := g.p.targets(ctx, c, request.GetRequestForm()[resourceParameter])
+	if err != nil {
+		return err
+	}
+	return i.aimAt(targets)
 }
 
 // PopulateTokenEndpointResponse stores and answers the token.

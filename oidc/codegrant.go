@@ -89,7 +89,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, request fosi
 	}
 	i.client, i.grant, i.spends = c, stored, hash
 	i.scopes = only(words(stored.Scope), c.Scopes)
-	return nil
+	return p.aim(ctx, i, form)
 }
 
 // PopulateTokenEndpointResponse spends the code for its tokens.

@@ -100,13 +100,22 @@ func (p *Provider) newEngine() *fosite.Fosite {
 // from reading the request to answering it.
 type issue struct {
 	client  *Client
-	target  *Client          // of an exchange: the resource
+	targets []*Client        // the resources that the access token is for; none, the provider
 	grant   grant            // the authorization behind it; zero for an application itself
 	person  directory.Person // as the gate saw the person, just now
 	scopes  []string         // of the access token
+	granted []string         // with targets: the scopes before they were narrowed to those
 	spends  string           // hash of the code or refresh token that is used up
 	stores  token            // what the answer stores
 	expires map[fosite.TokenType]time.Time
+}
+
+// idScopes are the scopes of the ID token.
+func (i *issue) idScopes() []string {
+	if i.granted != nil {
+		return i.granted
+	}
+	return i.scopes
 }
 
 func (i *issue) SetExpiresAt(t fosite.TokenType, at time.Time) {

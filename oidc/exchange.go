@@ -71,7 +71,7 @@ func (g *exchangeGrant) HandleTokenEndpointRequest(ctx context.Context, request 
 	if len(i.scopes) == 0 {
 		return refused(fosite.ErrInvalidScope, "the subject token has no scope for this audience")
 	}
-	i.client, i.target, i.grant = c, target, subject.grant
+	i.client, i.targets, i.grant = c, []*Client{target}, subject.grant
 	i.stores = token{Audience: target.Audience, Actors: strings.TrimSpace(c.ID + " " + subject.Actors), AccessEnds: subject.Ends}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/ory/fosite"
 )
@@ -19,9 +20,9 @@ const (
 
 // postedForm reads the body of a request by an application: POST,
 // application/x-www-form-urlencoded, at most 64 KiB (the site's limit), each
-// parameter once (RFC 6749 §3.2). Nothing is read from the address: secrets
-// there end in logs.
-func postedForm(r *http.Request) (url.Values, error) {
+// parameter once (RFC 6749 §3.2) but those of but. Nothing is read from the
+// address: secrets there end in logs.
+func postedForm(r *http.Request, but ...string) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		return nil, refused(fosite.ErrInvalidRequest, "only POST is answered here")
 	}
@@ -35,16 +36,17 @@ func postedForm(r *http.Request) (url.Values, error) {
 		}
 		return nil, refused(fosite.ErrInvalidRequest, "the body is not a form").WithWrap(err)
 	}
-	if name := repeated(r.PostForm); name != "" {
+	if name := repeated(r.PostForm, but...); name != "" {
 		return nil, refused(fosite.ErrInvalidRequest, "the parameter %s stands twice", name)
 	}
 	return r.PostForm, nil
 }
 
-// repeated returns the name of a parameter that stands more than once.
-func repeated(form url.Values) string {
+// repeated returns the name of a parameter that stands more than once and is
+// none of but.
+func repeated(form url.Values, but ...string) string {
 	for name, values := range form {
-		if len(values) > 1 {
+		if len(values) > 1 && !slices.Contains(but, name) {
 			if len(name) > 40 {
 				name = name[:40]
 			}

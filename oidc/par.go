@@ -34,7 +34,7 @@ func (p *Provider) par(w http.ResponseWriter, r *http.Request) error {
 // push checks a request as the authorization endpoint would and keeps it in
 // plain form, as it will be read when the browser comes.
 func (p *Provider) push(r *http.Request) (uri string, err error) {
-	form, err := postedForm(r)
+	form, err := postedForm(r, resourceParameter)
 	if err != nil {
 		return "", err
 	}

@@ -58,7 +58,7 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request f
 		}
 		i.scopes = only(asked, i.scopes)
 	}
-	return nil
+	return p.aim(ctx, i, form)
 }
 
 // PopulateTokenEndpointResponse spends the refresh token for the next pair.

@@ -152,6 +152,10 @@ func objectParameters(claims map[string]any) (url.Values, error) {
 				return nil, errors.New("has an object for " + name)
 			}
 			plain.Set(name, string(text))
+		case []any:
+			if plain[name] = audiences(v); plain[name] == nil || name != resourceParameter {
+				return nil, errors.New("has a list for " + name)
+			}
 		default:
 			return nil, errors.New("has neither text nor a number for " + name)
 		}

@@ -29,8 +29,8 @@ func (p *Provider) resolve(ctx context.Context, form url.Values) (url.Values, er
 	no := func(code, description string) error { return c.refuseForm(form, code, description) }
 	pushed, isPushed := strings.CutPrefix(uri, pushedPrefix)
 	switch {
-	case (object != "" || uri != "") && repeated(form) != "":
-		return nil, no("invalid_request", "the parameter "+printable(repeated(form))+" stands twice")
+	case (object != "" || uri != "") && repeated(form, resourceParameter) != "":
+		return nil, no("invalid_request", "the parameter "+printable(repeated(form, resourceParameter))+" stands twice")
 	case object != "" && uri != "":
 		return nil, no("invalid_request", "request and request_uri exclude one another")
 	case isPushed:

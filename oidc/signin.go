@@ -75,7 +75,7 @@ func (p *Provider) answerCode(w http.ResponseWriter, r *http.Request, a *authReq
 	}
 	i := &issue{client: a.client, person: who.Person, grant: grant{
 		Client: a.client.ID, Person: who.Person.ID, SID: who.SID, Offline: slices.Contains(a.scopes, "offline_access"), Scope: strings.Join(a.scopes, " "),
-		ACR: acr, AMR: strings.Join(amrFor(a.client, who.AMR), " "), Level: who.Level, AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge, Claims: a.claims.stored(),
+		ACR: acr, AMR: strings.Join(amrFor(a.client, who.AMR), " "), Level: who.Level, AuthTime: db.At(who.AuthTime), Nonce: a.nonce, RedirectURI: a.redirectURI, Challenge: a.challenge, Claims: a.claims.stored(), Resources: a.resources,
 	}}
 	if before == nil && !p.store.db.InTransaction(r.Context()) {
 		before = func(ctx context.Context) error { return p.entered(ctx, i) }

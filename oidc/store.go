@@ -48,6 +48,7 @@ type grant struct {
 	Nonce       string
 	RedirectURI string
 	Challenge   string // PKCE S256; "" when waived
+	Resources   string // audiences that its tokens are for, space-separated; "" for the provider's own
 	Claims      string // what was asked for by name: claimsRequest.stored
 	Created     db.Time
 	CodeEnds    db.Time
@@ -88,19 +89,19 @@ type store struct {
 
 // createGrant stores a new authorization with its code.
 func (s *store) createGrant(ctx context.Context, g grant) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level, claims, kind)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level), g.Claims, g.Kind)
+	_, err := s.db.Exec(ctx, `INSERT INTO oidc_grant (id, client, person, sid, offline, scope, acr, amr, auth_time, nonce, redirect_uri, challenge, created, code_ends, ends, level, claims, kind, resources)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+		g.ID, g.Client, g.Person, g.SID, g.Offline, g.Scope, g.ACR, g.AMR, g.AuthTime, g.Nonce, g.RedirectURI, g.Challenge, g.Created, g.CodeEnds, g.Ends, int64(g.Level), g.Claims, g.Kind, g.Resources)
 	if err != nil {
 		return fmt.Errorf("store authorization: %w", err)
 	}
 	return nil
 }
 
-const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level, g.claims, g.kind`
+const grantColumns = `g.id, g.client, g.person, g.sid, g.offline, g.scope, g.acr, g.amr, g.auth_time, g.nonce, g.redirect_uri, g.challenge, g.created, g.code_ends, g.ends, g.ended, g.level, g.claims, g.kind, g.resources`
 
 func (g *grant) fields() []any {
-	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level, &g.Claims, &g.Kind}
+	return []any{&g.ID, &g.Client, &g.Person, &g.SID, &g.Offline, &g.Scope, &g.ACR, &g.AMR, &g.AuthTime, &g.Nonce, &g.RedirectURI, &g.Challenge, &g.Created, &g.CodeEnds, &g.Ends, &g.Ended, &g.Level, &g.Claims, &g.Kind, &g.Resources}
 }
 
 // grantByCode returns the authorization of a code, and whether the code is used.
@@ -118,10 +119,10 @@ func (s *store) grantByCode(ctx context.Context, codeHash string) (g grant, used
 func (s *store) redeem(ctx context.Context, codeHash string, t token) error {
 	var one string
 	err := s.db.QueryRow(ctx, `INSERT INTO oidc_token (access_hash, grant_id, origin, client, scope, audience, actors, created, access_ends, refresh_hash, refresh_ends, parent, ends)
-		SELECT CAST($2 AS TEXT), g.id, 'code', g.client, CAST($3 AS TEXT), '', '', CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS TEXT), CAST($7 AS BIGINT), NULL, CAST($8 AS BIGINT)
+		SELECT CAST($2 AS TEXT), g.id, 'code', g.client, CAST($3 AS TEXT), CAST($9 AS TEXT), '', CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS TEXT), CAST($7 AS BIGINT), NULL, CAST($8 AS BIGINT)
 		FROM oidc_grant g WHERE g.id = $1 AND g.ended IS NULL AND g.code_ends > CAST($4 AS BIGINT)
 		ON CONFLICT DO NOTHING RETURNING grant_id`,
-		codeHash, t.AccessHash, t.Scope, t.Created, t.AccessEnds, null(t.RefreshHash), t.RefreshEnds, t.ends()).Scan(&one)
+		codeHash, t.AccessHash, t.Scope, t.Created, t.AccessEnds, null(t.RefreshHash), t.RefreshEnds, t.ends(), t.Audience).Scan(&one)
 	if errors.Is(err, db.ErrNotFound) {
 		return errSpent
 	}
@@ -159,12 +160,12 @@ func (s *store) refreshToken(ctx context.Context, hash string) (r refreshRow, er
 func (s *store) rotate(ctx context.Context, oldHash string, t token) error {
 	var one string
 	err := s.db.QueryRow(ctx, `INSERT INTO oidc_token (access_hash, grant_id, origin, client, scope, audience, actors, created, access_ends, refresh_hash, refresh_ends, parent, ends)
-		SELECT CAST($2 AS TEXT), g.id, 'refresh', o.client, CAST($3 AS TEXT), '', '', CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS TEXT), CAST($7 AS BIGINT), o.refresh_hash, CAST($8 AS BIGINT)
+		SELECT CAST($2 AS TEXT), g.id, 'refresh', o.client, CAST($3 AS TEXT), CAST($10 AS TEXT), '', CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS TEXT), CAST($7 AS BIGINT), o.refresh_hash, CAST($8 AS BIGINT)
 		FROM oidc_token o JOIN oidc_grant g ON g.id = o.grant_id
 		WHERE o.refresh_hash = $1 AND g.ended IS NULL AND o.refresh_ends > CAST($4 AS BIGINT)
 		AND NOT EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = $1 AND c.created < CAST($9 AS BIGINT))
 		RETURNING grant_id`,
-		oldHash, t.AccessHash, t.Scope, t.Created, t.AccessEnds, null(t.RefreshHash), t.RefreshEnds, t.ends(), db.At(t.Created.Add(-s.grace))).Scan(&one)
+		oldHash, t.AccessHash, t.Scope, t.Created, t.AccessEnds, null(t.RefreshHash), t.RefreshEnds, t.ends(), db.At(t.Created.Add(-s.grace)), t.Audience).Scan(&one)
 	if errors.Is(err, db.ErrNotFound) {
 		return errSpent
 	}

@@ -29,7 +29,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *Provider) issueTokens(r *http.Request) (map[string]any, error) {
-	form, err := postedForm(r)
+	form, err := postedForm(r, resourceParameter)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (p *Provider) issueTokens(r *http.Request) (map[string]any, error) {
 	if err := p.signAccess(ctx, i, response); err != nil {
 		return nil, err
 	}
-	if i.grant.ID != "" && slices.Contains(i.scopes, "openid") && i.stores.Origin != originExchange {
+	if i.grant.ID != "" && slices.Contains(i.idScopes(), "openid") && i.stores.Origin != originExchange {
 		idToken, err := p.idToken(ctx, i, response.GetAccessToken())
 		if err != nil {
 			return nil, err
@@ -76,9 +76,10 @@ func (p *Provider) admit(ctx context.Context, i *issue) error {
 		return nil
 	}
 	person, err := p.admitGrant(ctx, i.client, &i.grant)
-	if err == nil && i.target != nil {
-		// An exchange also passes the rule of the resource that it is for.
-		_, err = p.admitTo(ctx, i.target, &i.grant)
+	for _, resource := range i.targets {
+		if err == nil { // what is for a resource passes its rule as well
+			_, err = p.admitTo(ctx, resource, &i.grant)
+		}
 	}
 	if why := signin.Refused(err); why != nil {
 		p.refuse(ctx, i.client, audit.Event{Action: "oidc.admit", Target: i.grant.Person, Detail: map[string]string{"reason": why.Reason}})
@@ -103,7 +104,7 @@ func (p *Provider) answerTokens(response fosite.AccessResponder, access string, 
 func (p *Provider) newToken(i *issue, origin string) (access string, t token) {
 	access, hash := i.newAccess()
 	now := p.now()
-	return access, token{AccessHash: hash, Grant: i.grant.ID, Origin: origin, Client: i.client.ID, Scope: strings.Join(i.scopes, " "),
+	return access, token{AccessHash: hash, Grant: i.grant.ID, Origin: origin, Client: i.client.ID, Scope: strings.Join(i.scopes, " "), Audience: audiencesOf(i.targets),
 		Created: db.At(now), AccessEnds: db.At(now.Add(p.cfg.AccessLife))}
 }
 
