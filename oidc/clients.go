@@ -68,7 +68,8 @@ type Entry struct {
 	Invite     string    `json:"invite,omitempty"`
 	Ends       time.Time `json:"ends,omitzero"`
 
-	raw Client // as stored, without defaults: what a change starts from
+	raw      Client // as stored, without defaults: what a change starts from
+	document string
 }
 
 // OpenClients reads the registry. Every mistake of the file's applications is
@@ -156,12 +157,12 @@ const clientColumns = "document, secrets, created, changed, former, former_ends,
 // scan reads one application of the database.
 func (c *Clients) scan(scan func(...any) error) (Entry, error) {
 	var e Entry
-	var document, secrets, policy string
+	var secrets, policy string
 	var created, changed, formerEnds, made, ends db.Time
-	if err := scan(&document, &secrets, &created, &changed, &e.secrets.former, &formerEnds, &made, &e.registration.by, &e.registration.invite, &policy, &ends); err != nil {
+	if err := scan(&e.document, &secrets, &created, &changed, &e.secrets.former, &formerEnds, &made, &e.registration.by, &e.registration.invite, &policy, &ends); err != nil {
 		return e, err
 	}
-	if err := json.Unmarshal([]byte(document), &e.Client); err != nil {
+	if err := json.Unmarshal([]byte(e.document), &e.Client); err != nil {
 		return e, fmt.Errorf("stored application: %w", err)
 	}
 	if err := json.Unmarshal([]byte(secrets), &e.SecretHashes); err != nil {
@@ -335,10 +336,8 @@ func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client, chosen
 	if c.fixed[one.ID] != nil {
 		return "", fmt.Errorf("%s: %w", one.ID, ErrClientFixed)
 	}
-	if one.Audience != "" {
-		if other, err := c.resource(ctx, one.Audience); err == nil {
-			return "", fmt.Errorf("application %q: audience: %q is already the application %s", one.ID, one.Audience, other.ID)
-		}
+	if err := c.audienceIsFree(one); err != nil {
+		return "", err
 	}
 	document, err := json.Marshal(one)
 	if err != nil {

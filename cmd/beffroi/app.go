@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,89 +13,29 @@ import (
 	"beffroi/oidc"
 )
 
-// list is a flag that may be given several times, or with commas.
-type list []string
+const appUsage = "app add | edit | list | show | test | rotate-secret | remove ID, app invite [list | revoke ID]"
 
-func (l *list) String() string { return strings.Join(*l, ",") }
-func (l *list) Set(s string) error {
-	for _, one := range strings.Split(s, ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			*l = append(*l, one)
-		}
-	}
-	return nil
-}
-
-// addresses is a flag that may be given several times; an address may hold a comma.
-type addresses []string
-
-func (a *addresses) String() string     { return strings.Join(*a, " ") }
-func (a *addresses) Set(s string) error { *a = append(*a, s); return nil }
-
-// appFlags are what `app add` may say of an application.
-type appFlags struct {
-	nameFR, nameEN, aboutFR, aboutEN string
-	client                           oidc.Client
-	redirects, logouts               addresses
-	groups, scopes, grants, exchange list
-}
-
-func (a *appFlags) add(flags *flag.FlagSet) {
-	flags.StringVar(&a.nameFR, "name", "", "its `NAME` in French")
-	flags.StringVar(&a.nameEN, "name-en", "", "its `NAME` in English")
-	flags.StringVar(&a.aboutFR, "description", "", "one `LINE` about it in French")
-	flags.StringVar(&a.aboutEN, "description-en", "", "one `LINE` about it in English")
-	flags.StringVar(&a.client.Home, "home", "", "the `URL` that its tile opens; none, no tile")
-	flags.StringVar(&a.client.Icon, "icon", "", "`NAME` of the tile's icon")
-	flags.StringVar(&a.client.Category, "category", "", "`NAME` of the tile's category")
-	flags.Var(&a.redirects, "redirect", "a redirect `URI`, exact; may be repeated")
-	flags.Var(&a.logouts, "post-logout", "a post-logout redirect `URI`, exact; may be repeated")
-	flags.Var(&a.groups, "groups", "`GROUPS` whose members may open it; none, everyone")
-	flags.IntVar(&a.client.Assurance, "assurance", 0, "`N` factors asked: 1 or 2; 0, the provider's default")
-	flags.Var(&a.scopes, "scopes", "`SCOPES` it may ask")
-	flags.Var(&a.grants, "grants", "`GRANTS` it may use")
-	flags.Var(&a.exchange, "exchange-to", "`AUDIENCES` for which it may exchange tokens")
-	flags.StringVar(&a.client.Audience, "audience", "", "the resource `NAME` that it is, for introspection")
-	flags.StringVar(&a.client.IDTokenAlg, "id-token-alg", "", "`ALG` of its ID tokens: RS256, PS256, ES256 or EdDSA")
-	flags.BoolVar(&a.client.Public, "public", false, "it can keep no secret (in a browser, on a telephone)")
-	flags.BoolVar(&a.client.PKCEWaived, "no-pkce", false, "it cannot do PKCE (old software only)")
-}
-
-func (a *appFlags) application(id string) oidc.Client {
-	c := a.client
-	c.ID = id
-	c.Name, c.Description = byLanguage(a.nameFR, a.nameEN), byLanguage(a.aboutFR, a.aboutEN)
-	c.RedirectURIs, c.PostLogoutURIs = a.redirects, a.logouts
-	c.Groups, c.Scopes, c.Grants, c.ExchangeTo = a.groups, a.scopes, a.grants, a.exchange
-	return c
-}
-
-func byLanguage(fr, en string) map[string]string {
-	m := map[string]string{}
-	if fr != "" {
-		m["fr"] = fr
-	}
-	if en != "" {
-		m["en"] = en
-	}
-	return m
-}
-
-// runApp registers, shows and removes applications of the provider.
+// runApp registers, changes, tries and removes applications of the provider.
 func runApp(ctx context.Context, out io.Writer, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("%w: app add | list | show | rotate-secret | remove", errUsage)
+		return fmt.Errorf("%w: %s", errUsage, appUsage)
+	}
+	if args[0] == "invite" {
+		return runInvite(ctx, out, args[1:])
 	}
 	flags := flag.NewFlagSet("app "+args[0], flag.ContinueOnError)
 	flags.SetOutput(out)
 	w := configFlags(flags)
 	var about appFlags
-	if args[0] == "add" {
-		about.add(flags)
-	}
 	keep := new(time.Duration)
-	if args[0] == "rotate-secret" {
+	switch args[0] {
+	case "add", "edit":
+		about.add(flags)
+	case "rotate-secret":
 		flags.DurationVar(keep, "keep", 0, "how long the former secret goes on, as 24h; 0, it stops at once")
+	}
+	if args[0] == "add" || args[0] == "rotate-secret" {
+		flags.StringVar(&about.secretFile, "secret-file", "", "a `FILE` with the secret, 32 characters or more, or - for standard input; none, one is made")
 	}
 	id, rest := leadingWord(args[1:])
 	if err := flags.Parse(rest); err != nil {
@@ -113,21 +54,11 @@ func runApp(ctx context.Context, out io.Writer, args []string) error {
 	defer done()
 	switch args[0] {
 	case "add":
-		secret, err := h.clients.Add(ctx, operator(), about.application(id))
-		if err != nil {
-			return err
-		}
-		return showSecret(out, w, id, secret, "added")
+		return addApp(ctx, out, w, h, id, &about)
+	case "edit":
+		return editApp(ctx, out, w, h, id, &about)
 	case "rotate-secret":
-		secret, err := h.clients.RotateSecret(ctx, operator(), id, *keep, "")
-		if err != nil {
-			return err
-		}
-		former := "the former one stops within seconds"
-		if *keep > 0 {
-			former = "the former one goes on until " + time.Now().Add(*keep).Format("2006-01-02 15:04")
-		}
-		return showSecret(out, w, id, secret, "given a new secret; "+former)
+		return rotateSecret(ctx, out, w, h, id, *keep, about.secretFile)
 	case "remove":
 		if err := h.clients.Remove(ctx, operator(), id); err != nil {
 			return err
@@ -137,8 +68,61 @@ func runApp(ctx context.Context, out io.Writer, args []string) error {
 		return listApps(ctx, out, w, h)
 	case "show":
 		return showApp(ctx, out, w, h, id)
+	case "test":
+		found, err := h.clients.Examine(ctx, id, h.cfg.Provider.CAFile)
+		if err != nil {
+			return err
+		}
+		return sayFindings(out, w, found)
 	}
 	return fmt.Errorf("%w: app has no %q", errUsage, args[0])
+}
+
+func addApp(ctx context.Context, out io.Writer, w *where, h *house, id string, about *appFlags) error {
+	one := oidc.Client{ID: id}
+	if err := about.apply(&one); err != nil {
+		return err
+	}
+	chosen, err := chosenSecret(about.secretFile, os.Stdin)
+	if err != nil {
+		return err
+	}
+	secret, err := h.clients.Add(ctx, operator(), one, chosen...)
+	if err != nil {
+		return err
+	}
+	return showSecret(out, w, id, secret, "added")
+}
+
+func editApp(ctx context.Context, out io.Writer, w *where, h *house, id string, about *appFlags) error {
+	done, err := h.clients.Edit(ctx, operator(), id, about.apply)
+	if err != nil {
+		return err
+	}
+	if w.json {
+		return printJSON(out, done)
+	}
+	what := "changed: " + strings.Join(done.Changed, ", ")
+	if done.TakenOver {
+		what += "; it had registered itself, and can change itself no longer"
+	}
+	return showSecret(out, w, id, done.Secret, what)
+}
+
+func rotateSecret(ctx context.Context, out io.Writer, w *where, h *house, id string, keep time.Duration, file string) error {
+	chosen, err := chosenSecret(file, os.Stdin)
+	if err != nil {
+		return err
+	}
+	secret, err := h.clients.RotateSecret(ctx, operator(), id, keep, strings.Join(chosen, ""))
+	if err != nil {
+		return err
+	}
+	former := "the former one stops within seconds"
+	if keep > 0 {
+		former = "the former one goes on until " + time.Now().Add(keep).Format("2006-01-02 15:04")
+	}
+	return showSecret(out, w, id, secret, "given a new secret; "+former)
 }
 
 func showSecret(out io.Writer, w *where, id, secret, what string) error {
@@ -162,15 +146,24 @@ func listApps(ctx context.Context, out io.Writer, w *where, h *house) error {
 		return printJSON(out, append([]oidc.Entry{}, all...))
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tNAME\tGROUPS\tFACTORS\tFROM")
+	fmt.Fprintln(t, "ID\tNAME\tGROUPS\tASSURANCE\tFROM")
 	for _, e := range all {
-		from := "database"
-		if e.FromFile {
-			from = "file"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\n", e.ID, title(e.Name), orDash(strings.Join(e.Groups, " ")), e.Assurance, from)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\n", e.ID, title(e.Name), orDash(strings.Join(e.Groups, " ")), e.Assurance, from(e))
 	}
 	return t.Flush()
+}
+
+// from is where an application comes from.
+func from(e oidc.Entry) string {
+	switch {
+	case e.FromFile:
+		return "file"
+	case e.Registered && e.Invite != "":
+		return "itself, invited by " + e.Invite
+	case e.Registered:
+		return "itself"
+	}
+	return "database"
 }
 
 func title(name map[string]string) string {
@@ -180,6 +173,7 @@ func title(name map[string]string) string {
 	return name["en"]
 }
 
+// showApp prints what is registered; what is not is left out.
 func showApp(ctx context.Context, out io.Writer, w *where, h *house, id string) error {
 	all, err := h.clients.List(ctx)
 	if err != nil {
@@ -193,27 +187,81 @@ func showApp(ctx context.Context, out io.Writer, w *where, h *house, id string) 
 			return printJSON(out, e)
 		}
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		row := func(name string, values ...string) {
-			fmt.Fprintf(t, "%s\t%s\n", name, orDash(strings.Join(values, "\n\t")))
+		for _, row := range appRows(e) {
+			if len(row.values) > 0 && row.values[0] != "" {
+				fmt.Fprintf(t, "%s\t%s\n", row.name, strings.Join(row.values, "\n\t"))
+			}
 		}
-		row("id", e.ID)
-		row("name", title(e.Name))
-		row("redirect URIs", e.RedirectURIs...)
-		row("post-logout URIs", e.PostLogoutURIs...)
-		row("groups", e.Groups...)
-		row("factors", fmt.Sprint(e.Assurance))
-		row("scopes", strings.Join(e.Scopes, " "))
-		row("grants", e.Grants...)
-		row("audience", e.Audience)
-		row("exchanges to", e.ExchangeTo...)
-		row("ID token", e.IDTokenAlg)
-		row("home", e.Home)
-		row("public", fmt.Sprint(e.Public))
-		row("PKCE", map[bool]string{true: "waived", false: "required"}[e.PKCEWaived])
-		row("secrets", secretLines(e.Secrets)...)
 		return t.Flush()
 	}
 	return fmt.Errorf("%s: %w", id, oidc.ErrUnknownClient)
+}
+
+type appRow struct {
+	name   string
+	values []string
+}
+
+func appRows(e oidc.Entry) []appRow {
+	var rows []appRow
+	row := func(name string, values ...string) { rows = append(rows, appRow{name, values}) }
+	yes := func(name string, is bool) {
+		if is {
+			row(name, "yes")
+		}
+	}
+	row("id", e.ID)
+	row("from", from(e))
+	row("name", title(e.Name))
+	row("description", title(e.Description))
+	row("home", e.Home)
+	row("logo", e.Logo)
+	row("contact", e.Contact)
+	row("policy", e.Policy)
+	row("terms", e.Terms)
+	row("groups", orDash(strings.Join(e.Groups, " ")))
+	row("assurance", fmt.Sprint(e.Assurance))
+	row("consent", e.Consent)
+	row("profile", e.Profile)
+	yes("public", e.Public)
+	row("authentication", e.AuthMethod)
+	row("assertions", e.AssertionAlg)
+	if len(e.JWKS) > 0 {
+		row("keys", "registered")
+	}
+	row("keys at", e.JWKSURI)
+	row("secrets", secretLines(e.Secrets)...)
+	row("redirect URIs", e.RedirectURIs...)
+	row("post-logout URIs", e.PostLogoutURIs...)
+	row("scopes", strings.Join(e.Scopes, " "))
+	row("grants", e.Grants...)
+	row("PKCE", map[bool]string{true: "waived", false: "required"}[e.PKCEWaived])
+	yes("pushed requests only", e.PARRequired)
+	row("request objects", e.RequestAlg)
+	row("request URIs", e.RequestURIs...)
+	if e.DefaultMaxAge != nil {
+		row("default max_age", fmt.Sprint(*e.DefaultMaxAge))
+	}
+	row("default acr", e.DefaultACRs...)
+	row("initiate login", e.InitiateLogin)
+	row("ID token", e.IDTokenAlg)
+	row("userinfo", e.UserinfoAlg)
+	row("introspection", e.IntrospectionAlg)
+	row("access token", e.TokenFormat+" "+e.TokenAlg)
+	row("subject", e.SubjectType)
+	row("sector", e.SectorURI)
+	row("back-channel logout", e.BackchannelLogout)
+	row("front-channel logout", e.FrontchannelLogout)
+	row("audience", e.Audience)
+	row("resources", e.Resources...)
+	row("tokens for", e.ExchangeTo...)
+	for _, i := range e.AssertionIssuers {
+		row("assertions by", i.Issuer)
+	}
+	if !e.Ends.IsZero() {
+		row("ends", e.Ends.Local().Format("2006-01-02 15:04"))
+	}
+	return rows
 }
 
 // secretLines tells of the secrets that live, never the secrets.
@@ -230,4 +278,26 @@ func secretLines(all []oidc.SecretState) []string {
 		}
 	}
 	return lines
+}
+
+// sayFindings prints a line per finding; it fails when one of them is wrong.
+func sayFindings(out io.Writer, w *where, found []oidc.Finding) error {
+	bad := 0
+	for _, f := range found {
+		if f.State == oidc.FoundWrong {
+			bad++
+		}
+		if !w.json {
+			fmt.Fprintf(out, "%-5s  %-18s %s\n", f.State, f.What, f.Says)
+		}
+	}
+	if w.json {
+		if err := printJSON(out, found); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of %d checks failed", bad, len(found))
+	}
+	return nil
 }

@@ -30,7 +30,7 @@ func commands() []command {
 		{"serve", "-config FILE", "run the provider, the portal or both", runServe},
 		{"check", "-config FILE", "try the configuration, the database, the directory, the mail servers and the clock", runCheck},
 		{"migrate", "-config FILE", "bring the database to this release", runMigrate},
-		{"app", "add | list | show | rotate-secret | remove", "applications of the provider", runApp},
+		{"app", "add | edit | list | show | test | rotate-secret | remove ID, invite [list | revoke ID]", "applications of the provider", runApp},
 		{"person", "show | unlock | reset-factor LOGIN", "help one person", runPerson},
 		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
 		{"audit", "list", "read the audit trail", runAudit},
