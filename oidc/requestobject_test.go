@@ -237,8 +237,8 @@ func TestARequestObjectIsFetchedFromARegisteredAddressOnce(t *testing.T) {
 		}
 		w.door.result = result
 		for name, one := range map[string]struct{ uri, code string }{
-			"not an object": {s.http.URL + "/object", "invalid_request_object"}, "another hash": {s.http.URL + "/object#" + hash, "invalid_request_uri"},
-			"gone": {s.http.URL + "/gone", "invalid_request_uri"}, "elsewhere by redirect": {s.http.URL + "/moved", "invalid_request_uri"},
+			"not an object": {s.http.URL + "/object", "invalid_request_object"},
+			"gone":          {s.http.URL + "/gone", "invalid_request_uri"}, "elsewhere by redirect": {s.http.URL + "/moved", "invalid_request_uri"},
 		} {
 			w.redirectedWith(w.authorize(at(one.uri)), one.code)
 			w.notRedirected(w.authorize(at(one.uri, "redirect_uri", "-")))
