@@ -116,9 +116,6 @@ func (m *module) sendRegistration(document map[string]any) *response {
 		m.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	if token := m.initialToken(); token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
 	return m.do(r)
 }
 

@@ -212,8 +212,8 @@ func (m *module) checkLogoutToken(g *grant, token string) {
 	if header["typ"] != "logout+jwt" {
 		m.Errorf("the logout token's typ is %v", header["typ"])
 	}
-	if jti, _ := claims["jti"].(string); jti == "" {
-		m.Errorf("jti is %v", claims["jti"])
+	if jti, _ := claims["jti"].(string); jti == "" || claims["iat"] == nil {
+		m.Errorf("jti is %v, iat %v", claims["jti"], claims["iat"])
 	}
 	if exp := numeric(claims["exp"]); exp.IsZero() || time.Until(exp) > skew {
 		m.Errorf("exp is %v", claims["exp"])

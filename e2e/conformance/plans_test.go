@@ -19,6 +19,31 @@ var plans = []plan{
 	{name: "oidcc-basic-certification-test-plan", modules: basic},
 	{name: "oidcc-formpost-basic-certification-test-plan", responseMode: "form_post", modules: basic},
 	{name: "oidcc-config-certification-test-plan", modules: []string{"oidcc-discovery-endpoint-verification"}},
+	{name: "oidcc-dynamic-certification-test-plan", dynamic: true, modules: []string{
+		"oidcc-idtoken-rs256",
+		"oidcc-idtoken-unsigned",
+		"oidcc-userinfo-rs256",
+		"oidcc-ensure-redirect-uri-in-authorization-request",
+		"oidcc-redirect-uri-query-OK",
+		"oidcc-redirect-uri-query-mismatch",
+		"oidcc-redirect-uri-query-added",
+		"oidcc-redirect-uri-regfrag",
+		"oidcc-discovery-endpoint-verification",
+		"oidcc-server",
+		"oidcc-registration-logo-uri",
+		"oidcc-registration-policy-uri",
+		"oidcc-registration-tos-uri",
+		"oidcc-registration-jwks-uri",
+		"oidcc-registration-sector-uri",
+		"oidcc-registration-sector-bad",
+		"oidcc-server-rotate-keys",
+		"oidcc-refresh-token-rp-key-rotation",
+		"oidcc-request-uri-unsigned",
+		"oidcc-request-uri-signed-rs256",
+		"oidcc-ensure-request-object-with-redirect-uri",
+		"oidcc-refresh-token",
+		"oidcc-ensure-client-assertion-with-iss-aud-succeeds",
+	}},
 	{name: "oidcc-rp-initiated-logout-certification-test-plan", modules: []string{
 		"oidcc-rp-initiated-logout-discovery-endpoint-verification",
 		"oidcc-rp-initiated-logout",
@@ -39,6 +64,10 @@ var plans = []plan{
 	{name: "oidcc-frontchannel-rp-initiated-logout-certification-test-plan", modules: []string{
 		"oidcc-frontchannel-logout-discovery-endpoint-verification",
 		"oidcc-frontchannel-rp-initiated-logout",
+	}},
+	{name: "oidcc-3rdparty-init-login-certification-test-plan", dynamic: true, modules: []string{
+		"oidcc-3rd_party-init-login",
+		"oidcc-3rd_party-init-login-nohttps",
 	}},
 }
 
@@ -88,10 +117,12 @@ var modules = map[string]func(*module){
 	"oidcc-server":                server,
 	"oidcc-response-type-missing": responseTypeMissing,
 	"oidcc-idtoken-signature":     idTokenSignature,
+	"oidcc-idtoken-rs256":         idTokenSignature,
 	"oidcc-idtoken-unsigned":      idTokenUnsigned,
 	"oidcc-userinfo-get":          userinfoGet,
 	"oidcc-userinfo-post-header":  userinfoPostHeader,
 	"oidcc-userinfo-post-body":    userinfoPostBody,
+	"oidcc-userinfo-rs256":        userinfoSigned,
 
 	"oidcc-scope-profile":    scope("profile"),
 	"oidcc-scope-email":      scope("email"),
@@ -120,17 +151,35 @@ var modules = map[string]func(*module){
 	"oidcc-max-age-10000":             maxAge10000,
 	"oidcc-id-token-hint":             idTokenHint,
 
-	"oidcc-codereuse":           codeReuse,
-	"oidcc-codereuse-30seconds": codeReuseAfter30Seconds,
-	"oidcc-refresh-token":       refreshToken,
+	"oidcc-codereuse":                                     codeReuse,
+	"oidcc-codereuse-30seconds":                           codeReuseAfter30Seconds,
+	"oidcc-refresh-token":                                 refreshToken,
+	"oidcc-refresh-token-rp-key-rotation":                 refreshTokenKeyRotation,
+	"oidcc-ensure-client-assertion-with-iss-aud-succeeds": assertionForIssuer,
 
-	"oidcc-ensure-registered-redirect-uri": registeredRedirect,
+	"oidcc-ensure-registered-redirect-uri":               registeredRedirect,
+	"oidcc-ensure-redirect-uri-in-authorization-request": redirectMissing,
+	"oidcc-redirect-uri-query-OK":                        redirectQueryOK,
+	"oidcc-redirect-uri-query-mismatch":                  redirectQueryMismatch,
+	"oidcc-redirect-uri-query-added":                     redirectQueryAdded,
+	"oidcc-redirect-uri-regfrag":                         redirectFragment,
 
 	"oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported":    requestURIUnsigned,
 	"oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported": requestObjectUnsigned,
 	"oidcc-ensure-request-object-with-redirect-uri":                                requestObjectRedirect,
+	"oidcc-request-uri-unsigned":                                                   requestURIUnsigned,
+	"oidcc-request-uri-signed-rs256":                                               requestURISigned,
 
 	"oidcc-discovery-endpoint-verification": discovery,
+	"oidcc-registration-logo-uri":           registrationLogo,
+	"oidcc-registration-policy-uri":         registrationPolicy,
+	"oidcc-registration-tos-uri":            registrationTerms,
+	"oidcc-registration-jwks-uri":           registrationJWKSURI,
+	"oidcc-registration-sector-uri":         registrationSector,
+	"oidcc-registration-sector-bad":         registrationSectorBad,
+	"oidcc-server-rotate-keys":              serverRotatesKeys,
+	"oidcc-3rd_party-init-login":            initiateLogin,
+	"oidcc-3rd_party-init-login-nohttps":    initiateLoginWithoutTLS,
 
 	"oidcc-rp-initiated-logout-discovery-endpoint-verification":         logoutDiscovery,
 	"oidcc-rp-initiated-logout":                                         logout,
@@ -172,8 +221,10 @@ func TestEveryModuleOfEveryPlanHasATestAndNoOther(t *testing.T) {
 		t.Errorf("without a test: %v", names)
 	}
 	counts := map[string]int{
-		"oidcc-basic-certification-test-plan": 38, "oidcc-formpost-basic-certification-test-plan": 38, "oidcc-config-certification-test-plan": 1, "oidcc-rp-initiated-logout-certification-test-plan": 11,
+		"oidcc-basic-certification-test-plan": 38, "oidcc-formpost-basic-certification-test-plan": 38, "oidcc-config-certification-test-plan": 1,
+		"oidcc-dynamic-certification-test-plan": 23, "oidcc-rp-initiated-logout-certification-test-plan": 11,
 		"oidcc-backchannel-rp-initiated-logout-certification-test-plan": 2, "oidcc-frontchannel-rp-initiated-logout-certification-test-plan": 2,
+		"oidcc-3rdparty-init-login-certification-test-plan": 2,
 	}
 	used := map[string]bool{}
 	for _, p := range plans {

@@ -10,9 +10,6 @@ import (
 	"beffroi/internal/testpeer"
 )
 
-// initialToken is what the run's registrations show, "" when nothing is asked.
-func (m *module) initialToken() string { return "" }
-
 // registrationRefused checks an error of the registration endpoint (RFC 7591 §3.2.2).
 func (m *module) registrationRefused(r *response, codes ...string) {
 	m.Helper()
@@ -66,24 +63,32 @@ func redirectFragment(m *module) {
 	m.registrationRefused(m.sendRegistration(document), "invalid_redirect_uri", "invalid_client_metadata")
 }
 
-// signInPage registers an application that says one thing more of itself and gives the page on which somebody signs in for it.
-func (m *module) signInPage(name, value string) *visitor.Page {
+// approvalPage registers an application that says one thing more of itself and gives the page on which somebody who has signed
+// in approves it: "during approval" is where Registration §2 wants logo, policy and terms.
+func (m *module) approvalPage(name, value string) *visitor.Page {
 	m.Helper()
 	a := m.application(func(document map[string]any) { document[name] = value })
 	if a.answer.text(name) != value {
 		m.Errorf("%s is registered as %q", name, a.answer.text(name))
 	}
-	page := m.send(m.request(a))
-	if _, err := page.Form("password"); err != nil {
+	form, changes := m.next(m.send(m.request(a)))
+	if form == nil {
+		m.Fatal("nobody is asked to sign in")
+	}
+	page, err := m.browser.Submit(m.Context(), form, changes, m.party.base)
+	if err != nil {
+		m.Fatal(err)
+	}
+	if _, err := page.Form("answer"); err != nil {
 		m.Fatal(err)
 	}
 	return page
 }
 
-// registrationLogo: OIDCCRegistrationLogoUri. The suite wants a picture of the sign-in page with the logo.
+// registrationLogo: OIDCCRegistrationLogoUri.
 func registrationLogo(m *module) {
 	uri := m.party.publish("/logo.png", "image/png", "not really")
-	page := m.signInPage("logo_uri", uri)
+	page := m.approvalPage("logo_uri", uri)
 	if !slices.Contains(page.Images(), uri) {
 		m.Errorf("the page shows %v and not %s", page.Images(), uri)
 	}
@@ -94,14 +99,14 @@ func registrationLogo(m *module) {
 
 // registrationPolicy: OIDCCRegistrationPolicyUri.
 func registrationPolicy(m *module) {
-	if uri := m.party.base + "/policy"; m.signInPage("policy_uri", uri).LinkTo(uri) != uri {
+	if uri := m.party.base + "/policy"; m.approvalPage("policy_uri", uri).LinkTo(uri) != uri {
 		m.Errorf("no link leads to %s", uri)
 	}
 }
 
 // registrationTerms: OIDCCRegistrationTosUri.
 func registrationTerms(m *module) {
-	if uri := m.party.base + "/terms"; m.signInPage("tos_uri", uri).LinkTo(uri) != uri {
+	if uri := m.party.base + "/terms"; m.approvalPage("tos_uri", uri).LinkTo(uri) != uri {
 		m.Errorf("no link leads to %s", uri)
 	}
 }
