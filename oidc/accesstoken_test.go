@@ -124,6 +124,13 @@ func TestAJWTLivesAndDiesAsAnOpaqueToken(t *testing.T) {
 		if strings.Count(b.text("access_token"), ".") != 2 || b.text("access_token") == access || !w.active("jwt", b.text("access_token")) {
 			t.Error("the refreshed token is no JWT of its own")
 		}
+		narrow := w.refresh("jwt", b.text("refresh_token"), "scope", "openid")
+		w.must(narrow, 200)
+		if _, said := w.unsigned(narrow.text("access_token")); said["scope"] != "openid" || said["groups"] != nil {
+			t.Errorf("a narrower refresh says %v", said)
+		}
+		b = w.refresh("jwt", narrow.text("refresh_token"))
+		w.must(b, 200)
 		w.must(w.post("/oauth2/revoke", "other", url.Values{"token": {access}}), 200)
 		if !w.active("jwt", access) {
 			t.Fatal("another client ended it")
