@@ -109,8 +109,8 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 		}
 		one = one.withDefaults(assurance)
 		c.fixed[one.ID] = &one
-		if one.Audience != "" {
-			audiences[one.Audience] = append(audiences[one.Audience], one.ID)
+		for _, name := range one.resourceNames() {
+			audiences[name] = append(audiences[name], one.ID)
 		}
 	}
 	stored, err := c.stored(ctx)
@@ -121,13 +121,13 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 		if c.fixed[e.ID] != nil {
 			all = append(all, fmt.Errorf("application %q: id: stands in the configuration file and in the database; remove one", e.ID))
 		}
-		if e.Audience != "" {
-			audiences[e.Audience] = append(audiences[e.Audience], e.ID)
+		for _, name := range e.resourceNames() {
+			audiences[name] = append(audiences[name], e.ID)
 		}
 	}
 	for audience, ids := range audiences {
 		if len(ids) > 1 {
-			all = append(all, fmt.Errorf("applications %s: audience: %q belongs to one application only", strings.Join(ids, ", "), audience))
+			all = append(all, fmt.Errorf("applications %s: audience or resources: %q belongs to one application only", strings.Join(ids, ", "), audience))
 		}
 	}
 	if err := errors.Join(all...); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -84,14 +85,15 @@ func (c *Clients) replace(ctx context.Context, before Entry, after Client, fresh
 	return nil
 }
 
-// audienceIsFree holds that no other application is the resource that one says it is.
+// audienceIsFree holds that no other application is the resource that one says
+// it is, by its audience or by an address.
 func (c *Clients) audienceIsFree(one Client) error {
-	if one.Audience == "" {
-		return nil
-	}
-	set := c.current.Load()
-	if other := set.audience[one.Audience]; other != nil && other.ID != one.ID {
-		return fmt.Errorf("application %q: audience: %q is already the application %s", one.ID, one.Audience, other.ID)
+	for _, other := range c.current.Load().audience {
+		for _, name := range one.resourceNames() {
+			if other.ID != one.ID && slices.Contains(other.resourceNames(), name) {
+				return fmt.Errorf("application %q: audience or resources: %q is already the application %s", one.ID, name, other.ID)
+			}
+		}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (p *Provider) deviceAuthorization(w http.ResponseWriter, r *http.Request) e
 }
 
 func (p *Provider) beginDevice(r *http.Request) (map[string]any, error) {
-	form, err := postedForm(r)
+	form, err := postedForm(r, resourceParameter)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (p *Provider) beginDevice(r *http.Request) (map[string]any, error) {
 	if !c.may(GrantDevice) {
 		return nil, refused(fosite.ErrUnauthorizedClient, "the application may not use device codes")
 	}
-	scopes, err := p.deviceScopes(ctx, c, form)
+	a, err := p.deviceAsks(ctx, c, form)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (p *Provider) beginDevice(r *http.Request) (map[string]any, error) {
 	}
 	code, hash := newSecret(prefixDevice)
 	now := p.now()
-	d := device{ID: hash, Client: c.ID, Scope: strings.Join(scopes, " "), Created: db.At(now), Expires: db.At(now.Add(deviceLife))}
+	d := device{ID: hash, Client: c.ID, Scope: strings.Join(a.scopes, " "), Resources: a.resources, Created: db.At(now), Expires: db.At(now.Add(deviceLife))}
 	if ip := web.ClientIP(ctx); ip.IsValid() {
 		d.Address = ip.Unmap().String()
 	}
@@ -80,11 +80,16 @@ func (p *Provider) beginDevice(r *http.Request) (map[string]any, error) {
 	}, nil
 }
 
-// deviceScopes settles the scopes as an authorization request does.
-func (p *Provider) deviceScopes(ctx context.Context, c *Client, form url.Values) ([]string, error) {
+// deviceAsks settles scopes and resources as an authorization request does.
+func (p *Provider) deviceAsks(ctx context.Context, c *Client, form url.Values) (*authRequest, error) {
 	a := &authRequest{client: c}
-	err := p.readScopes(ctx, a, form, func(code, description string) error { return refused(fosite.ErrInvalidScope, "%s", description) })
-	return a.scopes, err
+	no := func(code, description string) error {
+		return &fosite.RFC6749Error{ErrorField: code, DescriptionField: description, CodeField: http.StatusBadRequest}
+	}
+	if err := p.readScopes(ctx, a, form, no); err != nil {
+		return nil, err
+	}
+	return a, p.readResources(ctx, a, form, no)
 }
 
 // storeDevice stores the request under a user code that no other one has.

@@ -504,3 +504,18 @@ func TestAnotherPersonMayTakeOverADevicesQuestion(t *testing.T) {
 		t.Errorf("sub %v", sub)
 	}
 }
+
+func TestADevicesTokensAreForTheResourcesThatItNamed(t *testing.T) {
+	inHouses(t, func(t *testing.T, h *house) {
+		a := h.asks("tool", "scope", "openid mail", "resource", "imap")
+		h.must(a, 200)
+		h.guest().signsIn("mdupont").confirms(a, "allow").must(t, 200, "The device is allowed")
+		b := h.polls("tool", a.text("device_code"))
+		h.must(b, 200)
+		if b.text("scope") != "mail" || !h.active("imap", b.text("access_token")) || h.userinfo(b.text("access_token")).status != 401 {
+			t.Errorf("%s", b.body)
+		}
+		h.refusedWith(h.asks("tool", "scope", "openid mail", "resource", "dav"), "invalid_target")
+		h.refusedWith(h.asks("tool", "scope", "openid", "resource", "imap"), "invalid_scope")
+	})
+}

@@ -151,7 +151,7 @@ func (p *Provider) answerDevice(ctx context.Context, id string, sess *session.Se
 func (p *Provider) deviceAuthorized(c *Client, d device) grant {
 	offline := slices.Contains(words(d.Scope), "offline_access")
 	return grant{
-		ID: d.ID, Kind: kindDevice, Client: c.ID, Person: d.Person, SID: d.SID, Offline: offline, Scope: d.Scope,
+		ID: d.ID, Kind: kindDevice, Client: c.ID, Person: d.Person, SID: d.SID, Offline: offline, Scope: d.Scope, Resources: d.Resources,
 		ACR: acrName(d.Level, acrWish{}.vocabulary(c)), AMR: strings.Join(amrFor(c, words(d.AMR)), " "), Level: d.Level, AuthTime: d.AuthTime,
 		Created: d.Decided, CodeEnds: d.Expires, Ends: p.outlives(d.Decided.Time, offline),
 	}

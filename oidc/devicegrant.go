@@ -68,7 +68,7 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, request fo
 	}
 	i.client, i.grant, i.spends = c, stored, hash
 	i.scopes = only(words(stored.Scope), c.Scopes)
-	return nil
+	return p.aim(ctx, i, form)
 }
 
 func (p *Provider) devicePending(ctx context.Context, d device) error {

@@ -13,37 +13,38 @@ import (
 
 // device is one device authorization request (RFC 8628 §3.1) as stored.
 type device struct {
-	ID       string // hash of the device code
-	Shown    string // the user code, sealed
-	Client   string
-	Scope    string
-	Address  string // where the device asked from
-	Created  db.Time
-	Expires  db.Time
-	Person   string // who typed the code, in the session SID
-	SID      string
-	Level    signin.Level
-	AMR      string
-	AuthTime db.Time
-	Decided  db.Time // zero while it waits
-	Allowed  bool
+	ID        string // hash of the device code
+	Shown     string // the user code, sealed
+	Client    string
+	Scope     string
+	Resources string // audiences that its tokens are for
+	Address   string // where the device asked from
+	Created   db.Time
+	Expires   db.Time
+	Person    string // who typed the code, in the session SID
+	SID       string
+	Level     signin.Level
+	AMR       string
+	AuthTime  db.Time
+	Decided   db.Time // zero while it waits
+	Allowed   bool
 }
 
 // createDevice stores a request; false when the user code is taken.
 func (s *store) createDevice(ctx context.Context, d device, codeHash string, wait time.Duration) (bool, error) {
-	n, err := s.db.Exec(ctx, `INSERT INTO oidc_device (id, code, shown, client, scope, address, created, expires, wait, hurried, person, sid, level, amr, allowed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, FALSE, '', '', 0, '', FALSE) ON CONFLICT DO NOTHING`,
-		d.ID, codeHash, d.Shown, d.Client, d.Scope, d.Address, d.Created, d.Expires, wait.Microseconds())
+	n, err := s.db.Exec(ctx, `INSERT INTO oidc_device (id, code, shown, client, scope, resources, address, created, expires, wait, hurried, person, sid, level, amr, allowed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, FALSE, '', '', 0, '', FALSE) ON CONFLICT DO NOTHING`,
+		d.ID, codeHash, d.Shown, d.Client, d.Scope, d.Resources, d.Address, d.Created, d.Expires, wait.Microseconds())
 	if err != nil {
 		return false, fmt.Errorf("store device: %w", err)
 	}
 	return n == 1, nil
 }
 
-const deviceColumns = `id, shown, client, scope, address, created, expires, person, sid, level, amr, auth_time, decided, allowed`
+const deviceColumns = `id, shown, client, scope, resources, address, created, expires, person, sid, level, amr, auth_time, decided, allowed`
 
 func (d *device) fields() []any {
-	return []any{&d.ID, &d.Shown, &d.Client, &d.Scope, &d.Address, &d.Created, &d.Expires, &d.Person, &d.SID, &d.Level, &d.AMR, &d.AuthTime, &d.Decided, &d.Allowed}
+	return []any{&d.ID, &d.Shown, &d.Client, &d.Scope, &d.Resources, &d.Address, &d.Created, &d.Expires, &d.Person, &d.SID, &d.Level, &d.AMR, &d.AuthTime, &d.Decided, &d.Allowed}
 }
 
 // device returns the request of a device code, and when tokens were first made

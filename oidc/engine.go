@@ -101,12 +101,14 @@ func (p *Provider) newEngine() *fosite.Fosite {
 type issue struct {
 	client  *Client
 	targets []*Client        // the resources that the access token is for; none, the provider
+	source  *Client          // of an exchange: whom the subject token was issued to, when that is another
 	grant   grant            // the authorization behind it; zero for an application itself
 	person  directory.Person // as the gate saw the person, just now
 	scopes  []string         // of the access token
 	granted []string         // with targets: the scopes before they were narrowed to those
 	spends  string           // hash of the code or refresh token that is used up
 	stores  token            // what the answer stores
+	tells   string           // of an exchange: issued_token_type
 	expires map[fosite.TokenType]time.Time
 }
 

@@ -59,6 +59,14 @@ func (s *clientSet) resourceAt(name string) *Client {
 	return found
 }
 
+// resourceNames are the names that belong to one application only.
+func (c *Client) resourceNames() []string {
+	if c.Audience == "" {
+		return nil
+	}
+	return append([]string{c.Audience}, c.Resources...)
+}
+
 // takes are the scopes that have a meaning at a resource.
 func (c *Client) takes(scopes []string) []string {
 	if len(c.Scopes) > 0 {

@@ -65,6 +65,7 @@ type token struct {
 	Scope       string
 	Audience    string
 	Actors      string // space-separated: who exchanged, the latest first
+	Parent      string // of an exchanged one: hash of the token it was exchanged for
 	Created     db.Time
 	AccessEnds  db.Time
 	RefreshHash string
@@ -175,7 +176,8 @@ func (s *store) rotate(ctx context.Context, oldHash string, t token) error {
 	return nil
 }
 
-// insert stores a token that spends nothing. With a grant, the grant must live.
+// insert stores a token that spends nothing. With a grant, the grant must live,
+// and with a parent the parent: errSpent otherwise.
 func (s *store) insert(ctx context.Context, t token) error {
 	if t.Grant == "" {
 		_, err := s.db.Exec(ctx, `INSERT INTO oidc_token (access_hash, origin, client, scope, audience, actors, created, access_ends, ends)
@@ -185,10 +187,11 @@ func (s *store) insert(ctx context.Context, t token) error {
 		}
 		return nil
 	}
-	n, err := s.db.Exec(ctx, `INSERT INTO oidc_token (access_hash, grant_id, origin, client, scope, audience, actors, created, access_ends, ends)
-		SELECT CAST($1 AS TEXT), g.id, CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS TEXT), CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($9 AS BIGINT)
-		FROM oidc_grant g WHERE g.id = $2 AND g.ended IS NULL`,
-		t.AccessHash, t.Grant, t.Origin, t.Client, t.Scope, t.Audience, t.Actors, t.Created, t.AccessEnds)
+	n, err := s.db.Exec(ctx, `INSERT INTO oidc_token (access_hash, grant_id, origin, client, scope, audience, actors, created, access_ends, ends, parent)
+		SELECT CAST($1 AS TEXT), g.id, CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS TEXT), CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS TEXT)
+		FROM oidc_grant g WHERE g.id = $2 AND g.ended IS NULL
+		AND (CAST($10 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM oidc_token s WHERE s.access_hash = $10 AND s.access_ends > CAST($8 AS BIGINT)))`,
+		t.AccessHash, t.Grant, t.Origin, t.Client, t.Scope, t.Audience, t.Actors, t.Created, t.AccessEnds, null(t.Parent))
 	if err != nil {
 		return fmt.Errorf("store token: %w", err)
 	}
@@ -262,9 +265,12 @@ func (s *store) endGrant(ctx context.Context, id string) (lived bool, err error)
 	return n > 0, nil
 }
 
-// endAccess ends one access token.
+// endAccess ends one access token and all that was exchanged for it, at however
+// many removes.
 func (s *store) endAccess(ctx context.Context, hash string) error {
-	if _, err := s.db.Exec(ctx, "UPDATE oidc_token SET access_ends = $1 WHERE access_hash = $2 AND access_ends > $1", db.At(s.now()), hash); err != nil {
+	if _, err := s.db.Exec(ctx, `UPDATE oidc_token SET access_ends = $1 WHERE access_ends > $1 AND access_hash IN (
+		WITH RECURSIVE made (hash) AS (SELECT CAST($2 AS TEXT) UNION SELECT t.access_hash FROM oidc_token t JOIN made ON t.parent = made.hash)
+		SELECT hash FROM made)`, db.At(s.now()), hash); err != nil {
 		return fmt.Errorf("end token: %w", err)
 	}
 	return nil

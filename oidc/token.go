@@ -81,6 +81,11 @@ func (p *Provider) admit(ctx context.Context, i *issue) error {
 			_, err = p.admitTo(ctx, resource, &i.grant)
 		}
 	}
+	if err == nil && i.source != nil {
+		// And that of the application whose token it was: a token that its own
+		// application may not use any more is no reason for another one.
+		_, err = p.admitTo(ctx, i.source, &i.grant)
+	}
 	if why := signin.Refused(err); why != nil {
 		p.refuse(ctx, i.client, audit.Event{Action: "oidc.admit", Target: i.grant.Person, Detail: map[string]string{"reason": why.Reason}})
 		if why.Reason == signin.TooWeak {
