@@ -258,7 +258,11 @@ func fill(t *testing.T, ctx context.Context, v *visitor.Visitor, page *visitor.P
 func agenda(t *testing.T, w *world) {
 	ctx := journey(t)
 	v := w.browser(t, ctx, "mdupont")
-	day := time.Now().Format("2006-01-02")
+	paris, err := time.LoadLocation("Europe/Paris")
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := time.Now().In(paris).Format("2006-01-02") // today where the academy is
 	title := fmt.Sprintf("Commission n° %d", time.Now().UnixNano())
 	open := func(address string) *visitor.Page {
 		t.Helper()

@@ -40,7 +40,7 @@ func (h *heldKeys) VerifySignature(_ context.Context, jwt string) ([]byte, error
 		}
 		h.read = h.w.clock.now()
 	}
-	token, err := jose.ParseSigned(jwt, []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA})
+	token, err := jose.ParseSignedCompact(jwt, []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA})
 	if err != nil {
 		return nil, err
 	}

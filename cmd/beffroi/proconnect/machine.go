@@ -166,7 +166,7 @@ func (p *play) verify(_ context.Context, token, alg string) (map[string]any, err
 	if header["alg"] != alg {
 		return claims, fmt.Errorf("alg=%v", header["alg"])
 	}
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
 	if err != nil {
 		return claims, err
 	}
