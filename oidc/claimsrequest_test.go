@@ -63,7 +63,7 @@ func TestClaimsGiveNothingBeyondTheScopesOfTheApplication(t *testing.T) {
 			t.Errorf("name is refused to an application that may have it: %v %s", id, u.body)
 		}
 		// The right is looked at again at each answer.
-		w.p.clients.fixed["narrow"].Scopes = []string{"openid"}
+		w.change("narrow", func(c *Client) { c.Scopes = []string{"openid"} })
 		if u := w.userinfo(a.text("access_token")); u.json["name"] != nil {
 			t.Errorf("a scope that was taken away is answered: %s", u.body)
 		}

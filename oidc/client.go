@@ -402,6 +402,9 @@ func checkRegistered(uri string, public bool) error {
 	if u.User != nil {
 		return errors.New("no user name in the address")
 	}
+	if u.Port() != "" && !validPort(u.Port()) {
+		return errors.New("the port must be 1 to 65535")
+	}
 	if strings.Contains(u.EscapedPath(), "/../") || strings.Contains(u.EscapedPath(), "/./") || strings.HasSuffix(u.EscapedPath(), "/..") {
 		return errors.New("no dot segments in the path")
 	}

@@ -205,7 +205,7 @@ func TestAPushIsRefusedAsTheRequestWouldBe(t *testing.T) {
 
 func TestAnApplicationMayHaveToPush(t *testing.T) {
 	w := onOne(t)
-	w.p.clients.fixed["tool"].PARRequired = true
+	w.change("tool", func(c *Client) { c.PARRequired = true })
 	w.redirectedWith(w.authorize(request("tool")), "invalid_request")
 	w.redirectedWith(w.authorize(request("tool", "prompt", "none")), "invalid_request")
 	if w.door.last.Protocol != "" {
@@ -220,7 +220,7 @@ func TestAnApplicationMayHaveToPush(t *testing.T) {
 func TestAPushedRequestIsReadAgainWhenTheBrowserComes(t *testing.T) {
 	w := onOne(t)
 	uri := w.pushed("tool", "scope", "openid people")
-	w.p.clients.fixed["tool"].Scopes = []string{"openid"}
+	w.change("tool", func(c *Client) { c.Scopes = []string{"openid"} })
 	w.redirectedWith(w.authorize(byReference("tool", uri)), "invalid_scope")
 	w.door.result = nil
 	w.redirectedWith(w.authorize(byReference("tool", w.pushed("tool", "scope", "openid", "prompt", "none", "response_mode", modeFormPost))), signin.LoginRequired)

@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -46,51 +45,18 @@ func TestLoopbackAddressesTakeAnyPortAndNothingElse(t *testing.T) {
 	}
 }
 
-// FuzzRedirect holds the matcher against a second reading: whatever is accepted
-// is a registered string, or parses to the loopback host, its path and a port.
-func FuzzRedirect(f *testing.F) {
-	registered := []string{back, "http://127.0.0.1/callback", "http://[::1]/cb?x=1"}
-	for _, uri := range hostileRedirects {
-		f.Add(uri)
-	}
-	f.Add("http://127.0.0.1:4711/callback")
-	f.Add("http://[::1]:1/cb?x=1")
-	f.Fuzz(func(t *testing.T, uri string) {
-		if !matchRedirect(registered, uri) {
-			return
-		}
-		for _, r := range registered {
-			if uri == r {
-				return
-			}
-		}
-		u, err := url.Parse(uri)
-		if err != nil {
-			t.Fatalf("accepted and no URL: %q", uri)
-		}
-		host := u.Hostname()
-		if u.Scheme != "http" || u.User != nil || u.Fragment != "" || (host != "127.0.0.1" && host != "::1") || !validPort(u.Port()) || strings.ContainsAny(uri, "\\ \t\r\n#@%") {
-			t.Fatalf("accepted: %q", uri)
-		}
-		if back := "http://" + map[string]string{"127.0.0.1": "127.0.0.1", "::1": "[::1]"}[host] + u.RequestURI(); back != registered[1] && back != registered[2] {
-			t.Fatalf("accepted for %q: %q", back, uri)
-		}
-	})
-}
-
-// TestNoMutationOfARegisteredAddressIsTaken tries what a fuzzer would begin
+// TestRow01NoMutationOfARegisteredAddressIsTaken tries what a fuzzer would begin
 // with, in every run of the tests: each registered address with one or two
 // characters put in, taken out or exchanged.
-func TestNoMutationOfARegisteredAddressIsTaken(t *testing.T) {
+func TestRow01NoMutationOfARegisteredAddressIsTaken(t *testing.T) {
 	registered := []string{back, "http://127.0.0.1/callback", "http://[::1]/cb?x=1"}
 	alphabet := "/\\:@.?#%&=;*[]()'\" \t\r\n\x00a0-_~é。／"
 	try := func(uri string) {
 		if !matchRedirect(registered, uri) || slices.Contains(registered, uri) {
 			return
 		}
-		u, err := url.Parse(uri)
-		if err != nil || u.User != nil || u.Fragment != "" || u.Scheme != "http" || !validPort(u.Port()) || "http://"+strings.TrimSuffix(u.Host, ":"+u.Port())+u.RequestURI() != registered[1] && "http://"+strings.TrimSuffix(u.Host, ":"+u.Port())+u.RequestURI() != registered[2] {
-			t.Errorf("accepted: %q", uri)
+		if err := sameToABrowser(registered, uri); err != nil || !strings.HasPrefix(uri, "http://127.0.0.1:") && !strings.HasPrefix(uri, "http://[::1]:") {
+			t.Errorf("accepted: %q, %v", uri, err)
 		}
 	}
 	for _, uri := range append([]string{"http://127.0.0.1:4711/callback", "http://[::1]:1/cb?x=1"}, registered...) {

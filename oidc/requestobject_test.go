@@ -167,7 +167,7 @@ func TestT04OnlyAnObjectSignedByTheApplicationForUsIsTaken(t *testing.T) {
 	w.notRedirected(w.authorize(carrying(signForeign(t, RS256, w.object(map[string]any{"redirect_uri": "https://evil.test/cb"})))))
 	w.notRedirected(w.authorize(carrying(signForeign(t, RS256, w.object(map[string]any{"redirect_uri": nil})))))
 	// One algorithm may be registered as the only one.
-	w.p.clients.fixed["jar"].RequestAlg = ES256
+	w.change("jar", func(c *Client) { c.RequestAlg = ES256 })
 	w.redirectedWith(w.authorize(carrying(good)), "invalid_request_object")
 	if w.authorize(carrying(signForeign(t, ES256, w.object(nil)))).location().Get("code") == "" {
 		t.Error("the registered algorithm is refused")
@@ -211,7 +211,9 @@ func (s *shelf) put(body string) { s.body.Store(&body) }
 func TestARequestObjectIsFetchedFromARegisteredAddressOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		s := newShelf(t)
-		w.p.clients.fixed["jar"].RequestURIs = []string{s.http.URL + "/object#registered", s.http.URL + "/gone", s.http.URL + "/moved"}
+		w.change("jar", func(c *Client) {
+			c.RequestURIs = []string{s.http.URL + "/object#registered", s.http.URL + "/gone", s.http.URL + "/moved"}
+		})
 		at := func(uri string, change ...string) url.Values {
 			return carrying("", append([]string{"request", "-", "request_uri", uri}, change...)...)
 		}
@@ -263,7 +265,7 @@ func TestT05AnAddressThatIsNotRegisteredIsNeverFetched(t *testing.T) {
 		return w.authorize(carrying("", "client_id", client, "request", "-", "request_uri", uri))
 	}
 	w.redirectedWith(at("tool", s.http.URL+"/object"), "request_uri_not_supported")
-	w.p.clients.fixed["jar"].RequestURIs = []string{s.http.URL + "/object"}
+	w.change("jar", func(c *Client) { c.RequestURIs = []string{s.http.URL + "/object"} })
 	for _, uri := range []string{s.http.URL + "/other", s.http.URL + "/object?x", s.http.URL + "/object/", s.http.URL + "/Object", s.http.URL + "/./object", strings.Replace(s.http.URL, "http", "HTTP", 1) + "/object", s.http.URL + "/object%23",
 		w.http.URL + "/jwks", "http://169.254.169.254/latest", "file:///etc/passwd", "https://jar.test/object", "urn:x", s.http.URL + "/object#" + strings.Repeat("a", uriMost)} {
 		w.redirectedWith(at("jar", uri), "invalid_request_uri")

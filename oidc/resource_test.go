@@ -16,11 +16,11 @@ const (
 
 // withResources gives two of the resources addresses, and "robot" one of its own.
 func (w *world) withResources() {
-	w.p.clients.fixed["imap"].Resources = []string{mailAPI, "https://imap.example.test/"}
-	w.p.clients.fixed["imap"].RedirectURIs = nil
-	w.p.clients.fixed["tool"].ExchangeTo = []string{"imap", "dav", "nothing"}
-	w.p.clients.fixed["spa"].ExchangeTo = []string{"imap"}
-	w.p.clients.fixed["robot"].ExchangeTo = []string{"stock"}
+	w.change("imap", func(c *Client) { c.Resources = []string{mailAPI, "https://imap.example.test/"} })
+	w.change("imap", func(c *Client) { c.RedirectURIs = nil })
+	w.change("tool", func(c *Client) { c.ExchangeTo = []string{"imap", "dav", "nothing"} })
+	w.change("spa", func(c *Client) { c.ExchangeTo = []string{"imap"} })
+	w.change("robot", func(c *Client) { c.ExchangeTo = []string{"stock"} })
 	c := Client{ID: "stock", Name: map[string]string{"fr": "Stock"}, Audience: "stock", Resources: []string{stockAPI}, Scopes: []string{"stock"}}
 	if _, err := w.p.clients.Add(w.t.Context(), audit.Operator("root"), c); err != nil {
 		w.t.Fatal(err)
@@ -102,7 +102,7 @@ func TestATokenRequestNarrowsToSomeResourcesAndAddsNone(t *testing.T) {
 		w.must(plain, 200) // a refusal spends nothing
 		w.refusedWith(w.refresh("tool", plain.text("refresh_token"), "resource", mailAPI), "invalid_target")
 		// What the application may not have any more is refused at the next token.
-		w.p.clients.fixed["tool"].ExchangeTo = []string{"imap"}
+		w.change("tool", func(c *Client) { c.ExchangeTo = []string{"imap"} })
 		w.refusedWith(w.refresh("tool", narrowed.text("refresh_token")), "invalid_target")
 		w.must(w.refresh("tool", narrowed.text("refresh_token"), "resource", mailAPI), 200)
 	})
@@ -122,7 +122,7 @@ func TestOnlyARegisteredResourceIsATarget(t *testing.T) {
 	w.code("tool", "scope", "openid mail", "resource", "")
 	w.code("spa", "scope", "openid mail", "resource", mailAPI) // a public client may
 	// An address of two resources means neither.
-	w.p.clients.fixed["dav"].Resources = []string{mailAPI}
+	w.change("dav", func(c *Client) { c.Resources = []string{mailAPI} })
 	w.redirectedWith(w.authorize(request("tool", "scope", "openid mail dav", "resource", mailAPI)), "invalid_target")
 }
 
@@ -146,8 +146,7 @@ func TestAResourceHasItsRuleAtEveryToken(t *testing.T) {
 	w := onOne(t)
 	w.withResources()
 	a := w.tokens("tool", "scope", "openid mail offline_access", "resource", mailAPI)
-	w.p.clients.fixed["imap"].Groups = []string{"chefs-etablissement"}
-	*w.p.clients.fixed["imap"] = w.p.clients.fixed["imap"].withDefaults(1)
+	w.change("imap", func(c *Client) { c.Groups = []string{"chefs-etablissement"} })
 	w.refusedWith(w.refresh("tool", a.text("refresh_token")), "invalid_grant")
 	if w.active("tool", a.text("access_token")) {
 		t.Error("the token is alive for a resource that its person may not use")
