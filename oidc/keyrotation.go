@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,7 @@ type KeyInfo struct {
 	Created time.Time `json:"created"`
 	Signs   time.Time `json:"signs"`                    // from then on
 	Until   time.Time `json:"published_until,omitzero"` // of an old one
+	PEM     []byte    `json:"-"`                        // the public key
 }
 
 // List returns every key as it stands now, by algorithm and age.
@@ -39,9 +41,16 @@ func (k *Keys) List(ctx context.Context) ([]KeyInfo, error) {
 	var list []KeyInfo
 	for _, alg := range algorithms {
 		for _, one := range all {
-			if one.alg == alg {
-				list = append(list, k.info(all, one))
+			if one.alg != alg {
+				continue
 			}
+			i := k.info(all, one)
+			der, err := x509.MarshalPKIXPublicKey(one.private.Public())
+			if err != nil {
+				return nil, fmt.Errorf("encode signing key %s: %w", one.kid, err)
+			}
+			i.PEM = pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+			list = append(list, i)
 		}
 	}
 	return list, nil

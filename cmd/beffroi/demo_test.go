@@ -186,6 +186,17 @@ func rotatesKeys(t *testing.T, dir, provider string) {
 	if len(first) != 4 || first["EdDSA current"] == "" {
 		t.Fatalf("key list: %v", first)
 	}
+	pems := t.TempDir()
+	pem := func(kid string) bool {
+		if code, out := invoke("key", "list", "-pem", pems, "-dir", dir); code != 0 {
+			t.Errorf("key list -pem: %d, %s", code, out)
+		}
+		text, _ := os.ReadFile(filepath.Join(pems, "portal", "ES256", kid))
+		return strings.HasPrefix(string(text), "-----BEGIN PUBLIC KEY-----\n")
+	}
+	if !pem(first["ES256 current"]) {
+		t.Error("the public key is not written")
+	}
 	if code, out := invoke("key", "retire", first["ES256 current"], "-dir", dir); code != 1 || !strings.Contains(out, "rotate -now") {
 		t.Errorf("the only key was retired: %d, %s", code, out)
 	}
@@ -204,6 +215,9 @@ func rotatesKeys(t *testing.T, dir, provider string) {
 	}
 	if code, out := invoke("key", "retire", first["ES256 current"], "-dir", dir); code != 0 {
 		t.Errorf("key retire: %d, %s", code, out)
+	}
+	if pem(first["ES256 current"]) || !pem(next) {
+		t.Error("a reader of the folder still believes the retired key, or does not know the next")
 	}
 	for range 200 {
 		res, err := http.Get("http://" + provider + "/jwks")

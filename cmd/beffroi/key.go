@@ -16,7 +16,7 @@ import (
 // runKey makes a sealing key file, and lists, rotates and retires the keys that
 // tokens are signed with.
 func runKey(ctx context.Context, out io.Writer, args []string) error {
-	const usage = "key create FILE | list | rotate [-alg ALG] [-now] | retire KID"
+	const usage = "key create FILE | list [-pem DIR] | rotate [-alg ALG] [-now] | retire KID"
 	if len(args) == 0 {
 		return fmt.Errorf("%w: %s", errUsage, usage)
 	}
@@ -26,9 +26,12 @@ func runKey(ctx context.Context, out io.Writer, args []string) error {
 		return createSealingKey(out, flags, args[1:])
 	}
 	w := configFlags(flags)
-	var alg string
+	var alg, pem string
 	var now bool
-	if args[0] == "rotate" {
+	switch args[0] {
+	case "list":
+		flags.StringVar(&pem, "pem", "", "instead, keep the public keys in this `DIR` as Dovecot reads them")
+	case "rotate":
 		flags.StringVar(&alg, "alg", "", "only the keys of this `ALG`: RS256, PS256, ES256 or EdDSA")
 		flags.BoolVar(&now, "now", false, "let it sign within seconds, although applications do not know it yet")
 	}
@@ -50,6 +53,9 @@ func runKey(ctx context.Context, out io.Writer, args []string) error {
 	keys := h.provider.Keys()
 	switch args[0] {
 	case "list":
+		if pem != "" {
+			return writeKeys(ctx, out, w, h, pem)
+		}
 		return listKeys(ctx, out, w, keys)
 	case "rotate":
 		return rotateKeys(ctx, out, w, keys, alg, now)

@@ -23,6 +23,9 @@ type DovecotOptions struct {
 	// IntrospectionURL is the provider's RFC 7662 endpoint with the credentials of a client that may ask, as in
 	// http://imap:secret@localhost:8080/oauth2/introspect. A token opens the mailbox of its username when its scope has "mail".
 	IntrospectionURL string
+	// Keys is a folder of public keys, AZP/ALG/KID, with which Dovecot checks JWTs of Issuer for Audience itself and asks
+	// nobody; IntrospectionURL is not used then.
+	Keys, Issuer, Audience string
 	// Relay is the address of the SMTP server that takes what people send; by default one of our own that delivers to
 	// the inboxes of this Dovecot, see DovecotServer.Outside.
 	Relay string
@@ -77,7 +80,7 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 		t.Fatal(err)
 	}
 	settings := map[string]any{"Dir": dir, "PKI": files, "IMAP": imap, "IMAPS": imaps, "Submission": submission, "LMTP": lmtp,
-		"RelayHost": relayHost, "RelayPort": relayPort, "IntrospectionURL": o.IntrospectionURL, "CacheTokens": o.CacheTokens}
+		"RelayHost": relayHost, "RelayPort": relayPort, "IntrospectionURL": o.IntrospectionURL, "Keys": o.Keys, "Issuer": o.Issuer, "Audience": o.Audience, "CacheTokens": o.CacheTokens}
 	for _, name := range []string{"dovecot.conf", "oauth2.conf.ext"} {
 		if err := configure(dir, name, settings); err != nil {
 			t.Fatal(err)
