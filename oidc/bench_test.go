@@ -116,6 +116,16 @@ func BenchmarkIntrospection(b *testing.B) {
 	})
 }
 
+func BenchmarkIntrospectionOfAJWT(b *testing.B) {
+	benchmark(b, func(b *testing.B, w *world) {
+		w.registerFormats()
+		token := w.tokens("jwt").text("access_token")
+		for b.Loop() {
+			w.ok(b, w.call(w.form("/oauth2/introspect", "jwt", url.Values{"token": {token}})))
+		}
+	})
+}
+
 func BenchmarkUserinfo(b *testing.B) {
 	benchmark(b, func(b *testing.B, w *world) {
 		token := w.tokens("tool").text("access_token")

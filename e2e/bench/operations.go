@@ -28,6 +28,7 @@ type bed struct {
 	processes []process
 
 	one, two *visitor.Application // ask one factor, two factors
+	signed   *visitor.Application // one factor, its access tokens are JWTs
 	persons  []*visitor.Person
 
 	mu   sync.Mutex
@@ -52,12 +53,16 @@ func newBed(t testing.TB, o options) *bed {
 	dir := testpeer.Dir(t)
 	const redirect = "http://127.0.0.1:49152/callback"
 	issuer := parts.Ports(t)
-	for i, app := range []**visitor.Application{&b.one, &b.two} {
+	for i, app := range []**visitor.Application{&b.one, &b.two, &b.signed} {
+		format := "opaque"
+		if app == &b.signed {
+			format = "at+jwt"
+		}
 		id, secret := fmt.Sprintf("bench-%d", i+1), fmt.Sprintf("bench-secret-for-%d", i+1)
 		path := filepath.Join(dir, id+".secret")
 		rig.Write(t, path, secret)
 		parts.Apps += fmt.Sprintf("  - id: %s\n    name: {fr: Mesure}\n    secret_file: %s\n    redirect_uris: [%q]\n    scopes: [openid, profile, email, groups, offline_access]\n"+
-			"    grants: [authorization_code, refresh_token, client_credentials]\n    assurance: %d\n    id_token_alg: %s\n", id, path, redirect, i+1, o.alg)
+			"    grants: [authorization_code, refresh_token, client_credentials]\n    assurance: %d\n    id_token_alg: %s\n    token_format: %s\n    token_alg: %[5]s\n", id, path, redirect, 1+i%2, o.alg, format)
 		*app = &visitor.Application{Issuer: issuer, ID: id, Secret: secret, RedirectURI: redirect}
 	}
 	b.beffroi = rig.Serve(t, parts)
@@ -102,17 +107,19 @@ type operation struct {
 }
 
 func (b *bed) operations() []operation {
-	refreshGoal := 3.0
+	refreshGoal, signature := 3.0, 1.6 // a JWT costs one signature more
 	if b.alg == "ES256" {
-		refreshGoal = 1.8
+		refreshGoal, signature = 1.8, 0.2
 	}
 	return []operation{
 		{"signin", "sign-in: password, code + PKCE, token", 8.5, 1, b.signIn},
 		{"totp", "the same with TOTP", 10, 0.5, b.signInTOTP},
 		{"sso", "single sign-on with a session, token", 4.4, 1, b.singleSignOn},
-		{"refresh", "refresh", refreshGoal, 1, b.refresh},
+		{"refresh", "refresh", refreshGoal, 1, b.refresh(b.one)},
+		{"refreshjwt", "refresh, the access token a JWT", refreshGoal + signature, 1, b.refresh(b.signed)},
 		{"credentials", "client credentials", 0.6, 4, b.credentials},
-		{"introspect", "introspection", 0.45, 4, b.introspect},
+		{"introspect", "introspection", 0.45, 4, b.introspect(b.one)},
+		{"introspectjwt", "introspection of a JWT", 0.6, 4, b.introspect(b.signed)},
 		{"userinfo", "userinfo", 0.5, 4, b.userinfo},
 	}
 }
@@ -155,29 +162,34 @@ func (b *bed) singleSignOn(ctx context.Context, _ int) (func(int, int) error, er
 }
 
 // signedIn gives one set of tokens for each worker.
-func (b *bed) signedIn(ctx context.Context, scope string) ([]*visitor.Tokens, error) {
+func (b *bed) signedIn(ctx context.Context, a *visitor.Application, scope string) ([]*visitor.Tokens, error) {
 	all := make([]*visitor.Tokens, b.workers)
 	r := measure("", 0, nil, min(b.workers, 8), b.workers, func(_, n int) (err error) {
-		all[n], err = b.enter(ctx, visitor.New(), b.one, b.person(), scope)
+		all[n], err = b.enter(ctx, visitor.New(), a, b.person(), scope)
 		return err
 	})
 	return all, r.first
 }
 
-func (b *bed) refresh(ctx context.Context, _ int) (func(int, int) error, error) {
-	tokens, err := b.signedIn(ctx, scope+" offline_access")
-	return func(worker, _ int) error {
-		answer, err := b.one.Refresh(ctx, tokens[worker].RefreshToken)
-		if err != nil {
+func (b *bed) refresh(a *visitor.Application) func(context.Context, int) (func(int, int) error, error) {
+	return func(ctx context.Context, _ int) (func(int, int) error, error) {
+		tokens, err := b.signedIn(ctx, a, scope+" offline_access")
+		return func(worker, _ int) error {
+			answer, err := a.Refresh(ctx, tokens[worker].RefreshToken)
+			if err != nil {
+				return err
+			}
+			if answer.Error != "" || answer.RefreshToken == "" {
+				return fmt.Errorf("refresh: %d %s %s", answer.Status, answer.Error, answer.ErrorDescription)
+			}
+			if isJWT := strings.Count(answer.AccessToken, ".") == 2; isJWT != (a == b.signed) {
+				return fmt.Errorf("the access token of %s: %.20s", a.ID, answer.AccessToken)
+			}
+			tokens[worker] = answer
+			_, err = a.Verify(ctx, answer.IDToken, "")
 			return err
-		}
-		if answer.Error != "" || answer.RefreshToken == "" {
-			return fmt.Errorf("refresh: %d %s %s", answer.Status, answer.Error, answer.ErrorDescription)
-		}
-		tokens[worker] = answer
-		_, err = b.one.Verify(ctx, answer.IDToken, "")
-		return err
-	}, err
+		}, err
+	}
 }
 
 func (b *bed) credentials(ctx context.Context, _ int) (func(int, int) error, error) {
@@ -190,19 +202,21 @@ func (b *bed) credentials(ctx context.Context, _ int) (func(int, int) error, err
 	}, nil
 }
 
-func (b *bed) introspect(ctx context.Context, _ int) (func(int, int) error, error) {
-	tokens, err := b.signedIn(ctx, scope)
-	return func(worker, _ int) error {
-		status, fields, _, err := b.one.Introspect(ctx, tokens[worker].AccessToken)
-		if err == nil && fields["active"] != true {
-			err = fmt.Errorf("introspection: %d %v", status, fields)
-		}
-		return err
-	}, err
+func (b *bed) introspect(a *visitor.Application) func(context.Context, int) (func(int, int) error, error) {
+	return func(ctx context.Context, _ int) (func(int, int) error, error) {
+		tokens, err := b.signedIn(ctx, a, scope)
+		return func(worker, _ int) error {
+			status, fields, _, err := a.Introspect(ctx, tokens[worker].AccessToken)
+			if err == nil && fields["active"] != true {
+				err = fmt.Errorf("introspection: %d %v", status, fields)
+			}
+			return err
+		}, err
+	}
 }
 
 func (b *bed) userinfo(ctx context.Context, _ int) (func(int, int) error, error) {
-	tokens, err := b.signedIn(ctx, scope)
+	tokens, err := b.signedIn(ctx, b.one, scope)
 	return func(worker, _ int) error {
 		status, fields, err := b.one.UserInfo(ctx, tokens[worker].AccessToken)
 		if err == nil && (status != 200 || fields["sub"] == nil || fields["groups"] == nil) {
