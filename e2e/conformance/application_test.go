@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -70,14 +72,27 @@ func (m *module) static(id string) *application {
 // application is the one that a module speaks for: in the plans with dynamic registration a fresh one.
 func (m *module) application(change ...func(map[string]any)) *application {
 	m.Helper()
-	if m.plan.dynamic {
+	if m.plan.registers != "" {
 		return m.register(change...)
 	}
 	return m.static(first)
 }
 
-// newKey makes an RS256 key with a name of its own.
+// sharedKey is the key of most applications: making one costs as much as a hundred sign-ins.
+var sharedKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
+// newKey gives an RS256 key with a name of its own.
 func (m *module) newKey() *jose.JSONWebKey {
+	m.Helper()
+	key, err := sharedKey()
+	if err != nil {
+		m.Fatal(err)
+	}
+	return &jose.JSONWebKey{Key: key, KeyID: random(12), Algorithm: "RS256", Use: "sig"}
+}
+
+// anotherKey makes an RS256 key that no other is like.
+func (m *module) anotherKey() *jose.JSONWebKey {
 	m.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -95,11 +110,12 @@ func publicSet(keys ...*jose.JSONWebKey) jose.JSONWebKeySet {
 	return set
 }
 
-// metadataOf is what an application says of itself when it registers (OIDCCCreateDynamicClientRegistrationRequest).
+// metadataOf is what an application says of itself when it registers (OIDCCCreateDynamicClientRegistrationRequest): it shows
+// its keys also where it authenticates otherwise.
 func (m *module) metadataOf(key *jose.JSONWebKey) map[string]any {
 	return map[string]any{
 		"client_name": "Conformance " + random(8), "grant_types": []string{"authorization_code"}, "response_types": []string{"code"},
-		"jwks": publicSet(key), "token_endpoint_auth_method": "private_key_jwt", "redirect_uris": []string{m.party.base + "/callback"},
+		"jwks": publicSet(key), "token_endpoint_auth_method": cmp.Or(m.plan.registers, "client_secret_basic"), "redirect_uris": []string{m.party.base + "/callback"},
 		"contacts": []string{"certification@academie.test"},
 	}
 }

@@ -28,7 +28,11 @@ func responseTypeMissing(m *module) {
 
 // idTokenSignature: OIDCCIdTokenSignature, and OIDCCIdTokenRS256 where the application registers that algorithm.
 func idTokenSignature(m *module) {
-	a := m.application(func(document map[string]any) { document["id_token_signed_response_alg"] = "RS256" })
+	a := m.register(func(document map[string]any) {
+		if strings.Contains(m.Name(), "rs256") {
+			document["id_token_signed_response_alg"] = "RS256"
+		}
+	})
 	g := m.flow(a)
 	if g.header["alg"] != "RS256" || g.header["kid"] == nil {
 		m.Errorf("the ID token's header is %v", g.header)
@@ -40,12 +44,9 @@ func idTokenUnsigned(m *module) {
 	if slices.Contains(listed(m.metadata(), "id_token_signing_alg_values_supported"), "none") {
 		m.Error("discovery lists none")
 	}
-	if m.plan.dynamic {
-		document := m.metadataOf(m.newKey())
-		document["id_token_signed_response_alg"] = "none"
-		m.registrationRefused(m.sendRegistration(document), "invalid_client_metadata")
-		return
-	}
+	document := m.metadataOf(m.newKey())
+	document["id_token_signed_response_alg"] = "none"
+	m.registrationRefused(m.sendRegistration(document), "invalid_client_metadata")
 	out, err := m.Command("app", "add", "unsigned-"+random(6), "-name", "Sans signature", "-redirect", m.party.base+"/callback", "-id-token-alg", "none")
 	if err == nil || strings.Contains(out, "secret") {
 		m.Errorf("an application with unsigned ID tokens is registered: %s", out)
@@ -82,8 +83,7 @@ var known = map[string][]string{
 // scope: OIDCCScopeProfile and its kind. A scope that discovery does not list is ignored, as Core §3.1.2.1 says of unknown ones.
 func scope(scopes ...string) func(*module) {
 	return func(m *module) {
-		a := m.application(func(document map[string]any) { document["scope"] = "openid " + strings.Join(scopes, " ") })
-		g := m.flow(a, with("scope", "openid "+strings.Join(scopes, " ")))
+		g := m.flow(m.application(), with("scope", "openid "+strings.Join(scopes, " ")))
 		m.checkScopes(g, scopes)
 	}
 }
@@ -131,7 +131,7 @@ func withoutNonce(m *module) { m.flow(m.application(), with("nonce", "")) }
 
 // alternateOrder: OIDCCAlternateHappyFlow. Scopes and parameters the other way round change nothing.
 func alternateOrder(m *module) {
-	a := m.application(func(document map[string]any) { document["scope"] = "openid email" })
+	a := m.application()
 	q := m.request(a, with("scope", "email openid"))
 	var reversed []string
 	for _, name := range slices.Backward(slices.Sorted(func(yield func(string) bool) {
@@ -221,7 +221,11 @@ func secretPost(m *module) {
 	if !slices.Contains(listed(m.metadata(), "token_endpoint_auth_methods_supported"), "client_secret_post") {
 		m.Error("discovery does not list client_secret_post")
 	}
-	m.flow(m.static(posting))
+	a := m.static(posting)
+	if m.plan.registers != "" {
+		a = m.register(func(document map[string]any) { document["token_endpoint_auth_method"] = "client_secret_post" })
+	}
+	m.flow(a)
 }
 
 // validPKCE: OIDCCEnsureRequestWithValidPkceSucceeds. A wrong verifier, and none, get nothing.

@@ -1,25 +1,32 @@
 package conformance
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"beffroi/e2e/rig"
 )
 
 // plan is a certification plan of the suite with the variant in which Beffroi runs it.
 type plan struct {
 	name         string
 	responseMode string // "" is the default, query
-	dynamic      bool   // each module registers an application of its own, which authenticates with private_key_jwt
-	modules      []string
+	// registers is how the application authenticates that each module registers for itself. Where it is "", modules use those of
+	// the configuration file, with client_secret_basic, but for the few that the suite runs with a registration only.
+	registers string
+	modules   []string
 }
 
 // plans are those of the suite's classes OIDCC…TestPlan, of the release that docs/conformance.md names, modules in their order.
 // Form Post is Basic with response_mode=form_post.
 var plans = []plan{
 	{name: "oidcc-basic-certification-test-plan", modules: basic},
-	{name: "oidcc-formpost-basic-certification-test-plan", responseMode: "form_post", modules: basic},
+	{name: "oidcc-formpost-basic-certification-test-plan", responseMode: "form_post", registers: "client_secret_basic", modules: basic},
 	{name: "oidcc-config-certification-test-plan", modules: []string{"oidcc-discovery-endpoint-verification"}},
-	{name: "oidcc-dynamic-certification-test-plan", dynamic: true, modules: []string{
+	{name: "oidcc-dynamic-certification-test-plan", registers: "private_key_jwt", modules: []string{
 		"oidcc-idtoken-rs256",
 		"oidcc-idtoken-unsigned",
 		"oidcc-userinfo-rs256",
@@ -65,7 +72,7 @@ var plans = []plan{
 		"oidcc-frontchannel-logout-discovery-endpoint-verification",
 		"oidcc-frontchannel-rp-initiated-logout",
 	}},
-	{name: "oidcc-3rdparty-init-login-certification-test-plan", dynamic: true, modules: []string{
+	{name: "oidcc-3rdparty-init-login-certification-test-plan", registers: "private_key_jwt", modules: []string{
 		"oidcc-3rd_party-init-login",
 		"oidcc-3rd_party-init-login-nohttps",
 	}},
@@ -243,6 +250,29 @@ func TestEveryModuleOfEveryPlanHasATestAndNoOther(t *testing.T) {
 	for name := range modules {
 		if !used[name] {
 			t.Errorf("%s belongs to no plan", name)
+		}
+	}
+}
+
+func TestEveryModuleHasItsLineInTheDocumentation(t *testing.T) {
+	root, err := rig.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "conformance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plans {
+		_, section, found := strings.Cut(string(text), "`"+p.name+"`")
+		if !found {
+			t.Errorf("docs/conformance.md does not name %s", p.name)
+		}
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, name := range p.modules {
+			if strings.Count(section, "\n| "+name+" | ") != 1 {
+				t.Errorf("docs/conformance.md has not one line on %s of %s", name, p.name)
+			}
 		}
 	}
 }

@@ -57,15 +57,16 @@ func (m *module) refusedUnsigned(a *application, q url.Values) {
 	}
 }
 
-// requestURIUnsigned: OIDCCRequestUriUnsigned and its twin of the Basic plan. In the latter nothing is registered.
+// requestURIUnsigned: OIDCCRequestUriUnsigned and its twin of the Basic plan. An address that is not registered is not even asked.
 func requestURIUnsigned(m *module) {
 	m.checkUnsignedUnlisted()
 	path := "/requesturi/" + random(64)
-	a := m.application(func(document map[string]any) { document["request_uris"] = []string{m.party.base + path} })
+	a := m.register(func(document map[string]any) { document["request_uris"] = []string{m.party.base + path} })
 	q := m.request(a)
 	uri := m.party.publish(path, "application/oauth-authz-req+jwt", unsigned(m.objectOf(a, q)))
 	m.refusedUnsigned(a, outside(q, "request_uri", uri))
-	if !m.plan.dynamic && len(m.party.calls(path)) > 0 {
+	m.refusedUnsigned(a, outside(q, "request_uri", uri+"x"))
+	if len(m.party.calls(path+"x")) > 0 {
 		m.Error("the provider fetches an address that is not registered")
 	}
 }
@@ -103,8 +104,8 @@ func requestObjectRedirect(m *module) {
 	around := outside(q, "request", unsigned(m.objectOf(a, q)))
 	around.Set("redirect_uri", bad)
 	m.refusedHere(m.send(around))
-	if !m.plan.dynamic {
-		return
+	if a.key == nil {
+		return // it has no keys to sign with
 	}
 	signed := maps.Clone(around)
 	signed.Set("request", m.sign(a.key, "oauth-authz-req+jwt", m.objectOf(a, q)))

@@ -42,7 +42,6 @@ func (m *module) checkDead(g *grant) {
 // offline are the grants of an application that refreshes.
 func offline(document map[string]any) {
 	document["grant_types"] = []string{"authorization_code", "refresh_token"}
-	document["scope"] = "openid offline_access"
 }
 
 // refreshToken: OIDCCRefreshToken. Two applications refresh; one's token is nothing to the other.
@@ -52,7 +51,7 @@ func refreshToken(m *module) {
 		m.Error("discovery does not list refresh_token or offline_access")
 	}
 	one, two := m.application(offline), m.static(second)
-	if m.plan.dynamic {
+	if m.plan.registers != "" {
 		two = m.application(offline)
 	}
 	m.refreshed(one, with("scope", "openid offline_access"), 10)
@@ -123,7 +122,7 @@ func refreshTokenKeyRotation(m *module) {
 	})
 	a.key = before
 	g := m.flow(a, with("scope", "openid offline_access"), with("prompt", "consent"))
-	a.key = m.newKey()
+	a.key = m.anotherKey()
 	m.party.publish(path, "application/json", marshal(publicSet(a.key)))
 	m.rest(11 * time.Second) // the suite waits for whatever limits how often keys are fetched: ten seconds here
 	m.refreshedAgain(g, with("scope", "openid offline_access"))
