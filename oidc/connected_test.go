@@ -35,7 +35,7 @@ func TestConnectedApplicationsSayWhatEachMayDo(t *testing.T) {
 		w.must(tokens, 200)
 		w.must(w.redeem("other", v.authorize("other", "scope", "openid profile").location().Get("code")), 200)
 		part := v.connected("tool")
-		for _, say := range []string{"L’outil", "connaître votre adresse de messagerie, garder cet accès quand vous n’êtes pas là", "Depuis le", "23/11/2026", "même quand vous n’êtes pas là", `value="tool"`} {
+		for _, say := range []string{"L’outil", "connaître votre adresse de messagerie", "garder cet accès quand vous n’êtes pas là", "Depuis le", "23/11/2026", "même quand vous n’êtes pas là", `value="tool"`} {
 			if !strings.Contains(part, say) {
 				t.Errorf("the part of the tool does not say %q: %s", say, part)
 			}

@@ -100,6 +100,13 @@ func (c *camera) inside() []step {
 		{"contacts-card", from("/contacts/?q=mar", c.links("card"))},
 		{"contacts-new", to("/contacts/new")},
 		{"account", func() error { return c.open(c.provider + "/account") }},
+		{"consent", func() error {
+			return c.open(c.authorize("demo-tool", "prompt", "consent", "scope", "openid profile email groups offline_access"))
+		}},
+		{"consent-gone", func() error { return c.open(c.provider + "/oauth2/consent?request=gone") }},
+		{"signin-choice", func() error { return c.open(c.authorize("demo-tool", "prompt", "select_account")) }},
+		{"applications", func() error { return c.open(c.provider + "/account/applications") }},
+		{"applications-revoked", func() error { return c.submit(`form[action="/account/applications"] button`) }},
 		{"account-signout", func() error { return c.open(c.provider + "/account/signout") }},
 		{"signin-expired", func() error { return c.open(c.provider + "/signin?flow=gone") }},
 		{"signin-lost", func() error { return c.open(c.provider + "/signin/lost") }},
@@ -255,11 +262,15 @@ func (c *camera) signIn(login string) error {
 }
 
 // authorize is the address that an application sends a browser to.
-func (c *camera) authorize(client string) string {
+func (c *camera) authorize(client string, change ...string) string {
 	verifier := sha256.Sum256([]byte(rand.Text()))
-	return c.provider + "/oauth2/authorize?" + url.Values{
+	form := url.Values{
 		"client_id": {client}, "response_type": {"code"}, "redirect_uri": {"http://127.0.0.1/callback"},
 		"scope": {"openid profile"}, "state": {rand.Text()}, "nonce": {rand.Text()},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(verifier[:])}, "code_challenge_method": {"S256"},
-	}.Encode()
+	}
+	for i := 0; i+1 < len(change); i += 2 {
+		form.Set(change[i], change[i+1])
+	}
+	return c.provider + "/oauth2/authorize?" + form.Encode()
 }

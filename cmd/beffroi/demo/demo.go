@@ -277,6 +277,9 @@ provider:
       groups: [tous-personnels]
       home: {{.Tool}}
       icon: apps
+      logo: {{.Tool}}logo.svg
+      contact: outil@academie.test
+      policy: https://academie.test/donnees
     - id: direction-tool
       name: {fr: Outil de direction, en: Heads of school tool}
       description: {fr: "Réservé aux chefs d’établissement", en: "For heads of school only"}
@@ -286,6 +289,8 @@ provider:
       groups: [chefs-etablissement]
       home: {{.Direction}}
       icon: school
+      logo: {{.Direction}}logo.svg
+      contact: "+33 3 20 00 00 01"
     - id: proconnect
       name: {fr: ProConnect, en: ProConnect}
       profile: proconnect

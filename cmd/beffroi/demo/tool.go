@@ -49,6 +49,7 @@ func StartTool(c ToolConfig) (*Tool, error) {
 	mux.HandleFunc("GET /{$}", t.home)
 	mux.HandleFunc("GET /callback", t.callback)
 	mux.HandleFunc("GET /signed-out", t.signedOut)
+	mux.HandleFunc("GET /logo.svg", t.logo)
 	t.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second}
 	go func() { _ = t.server.Serve(ln) }()
 	return t, nil
@@ -150,6 +151,14 @@ func (t *Tool) redeem(r *http.Request) (*toolPage, error) {
 	}
 	p := &toolPage{}
 	return p, id.Claims(p)
+}
+
+// toolLogo is what the sign-in pages show beside the tool's name.
+const toolLogo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48"><rect width="48" height="48" rx="10" fill="#245a78"/><path d="M19 11h10M21 11v10l-8 14a2 2 0 0 0 2 3h18a2 2 0 0 0 2-3l-8-14V11M16.5 29h15" fill="none" stroke="#fff" stroke-width="2.5" stroke-linecap="round" stroke-linejoin="round"/></svg>`
+
+func (t *Tool) logo(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "image/svg+xml")
+	_, _ = io.WriteString(w, toolLogo)
 }
 
 type toolPage struct {
