@@ -59,6 +59,9 @@ func TestCodesAreThoseOfRFC6238(t *testing.T) {
 	// Appendix B, SHA-1, the last six of eight digits.
 	plain := base32.StdEncoding.EncodeToString([]byte("12345678901234567890"))
 	for at, want := range map[int64]string{59: "287082", 1111111109: "081804", 1111111111: "050471", 1234567890: "005924", 2000000000: "279037", 20000000000: "353130"} {
+		if got, err := CodeAt(" "+strings.ToLower(plain[:8])+" "+plain[8:], time.Unix(at, 0)); err != nil || got != want {
+			t.Errorf("as it was noted down, at %d: %s %v, want %s", at, got, err, want)
+		}
 		if got := code(t, plain, time.Unix(at, 0)); got != want {
 			t.Errorf("at %d: %s, want %s", at, got, want)
 		}

@@ -13,6 +13,7 @@ import (
 	"beffroi/directory"
 	"beffroi/internal/audit"
 	"beffroi/internal/secret"
+	"beffroi/signin"
 )
 
 // Invented numbers whose check digits are right.
@@ -161,6 +162,54 @@ func TestNoScopeOfProConnectIsRefused(t *testing.T) {
 	}
 	// They are that application's alone.
 	w.redirectedWith(w.authorize(request("tool", "scope", "openid siret")), "invalid_scope")
+}
+
+func TestProConnectAuthenticatesInTheBodyAlone(t *testing.T) {
+	w := onOne(t)
+	form := url.Values{"grant_type": {GrantCode}, "code": {w.authorize(fromProConnect()).location().Get("code")}, "redirect_uri": {back}}
+	w.refusedWith(w.post("/oauth2/token", "proconnect", form), "invalid_client")
+	form.Set("client_id", "proconnect")
+	w.refusedWith(w.post("/oauth2/token", "", form), "invalid_client")
+	form.Set("client_secret", secret1)
+	w.must(w.post("/oauth2/token", "", form), 200)
+}
+
+// Its convention: nobody with a valid address is kept out. Two factors where a
+// service insists, a password otherwise.
+func TestProConnectIsServedByAPasswordUnlessMoreIsAsked(t *testing.T) {
+	w := onOne(t)
+	w.known(signin.OneFactor)
+	idToken := func(change ...string) map[string]any {
+		t.Helper()
+		signed, err := w.p.keys.verify(t.Context(), w.proconnectTokens(change...).text("id_token"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed.claims
+	}
+	if c := idToken(); c["acr"] != "eidas1" || fmt.Sprint(c["amr"]) != "[pwd]" {
+		t.Errorf("acr %v, amr %v", c["acr"], c["amr"])
+	}
+	essential := func(acr string) []string {
+		return []string{"acr_values", "-", "claims", `{"id_token":{"amr":null,"acr":{"essential":true,` + acr + `}}}`}
+	}
+	w.authorize(fromProConnect(essential(`"values":["eidas0-mfa","eidas1-mfa","eidas2","eidas3"]`)...))
+	if w.door.last.Assurance != signin.TwoFactors {
+		t.Errorf("asked for level %d", w.door.last.Assurance)
+	}
+	w.redirectedWith(w.authorize(fromProConnect(essential(`"value":"eidas3"`)...)), "unmet_authentication_requirements")
+	w.known(signin.TwoFactors)
+	if c := idToken(essential(`"values":["eidas0-mfa","eidas1-mfa","eidas2","eidas3"]`)...); c["acr"] != "eidas1-mfa" {
+		t.Errorf("acr %v", c["acr"])
+	}
+	if c := idToken(essential(`"value":"eidas1"`)...); c["acr"] != "eidas1" {
+		t.Errorf("acr %v", c["acr"])
+	}
+	for _, unknown := range []string{"https://proconnect.gouv.fr/assurance/certification-dirigeant", "eidas2", "niveau-inconnu"} {
+		if c := idToken("acr_values", unknown); c["acr"] != "eidas1-mfa" {
+			t.Errorf("acr_values=%s: acr %v", unknown, c["acr"])
+		}
+	}
 }
 
 // What ProConnect is told has no effect on who else learns what.

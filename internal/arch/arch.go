@@ -21,6 +21,7 @@ var mayImport = []struct {
 	folder string
 	may    []string
 }{
+	{"cmd/beffroi/proconnect", []string{"internal/i18n"}},                                                                       // plays another's part: nothing of the provider may help it
 	{"cmd", []string{"cmd", "oidc", "helpdesk", "signin", "mfa", "directory", "portal", "templates", "migrations", "internal"}}, // where the parts meet
 	{"oidc", []string{"signin", "directory", "templates", "internal"}},                                                          // protocols never import one another
 	{"helpdesk", []string{"signin", "directory", "mfa", "templates", "internal"}},
