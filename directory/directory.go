@@ -74,8 +74,8 @@ type Directory interface {
 	// error. The answer may be as old as Config.Remember.
 	ByID(ctx context.Context, id string) (Person, error)
 
-	// ByLogin finds a person by login name, with the same errors, asking the
-	// directory each time.
+	// ByLogin finds a person by login name, or by a mail address that is one
+	// person's only, with the same errors, asking the directory each time.
 	ByLogin(ctx context.Context, login string) (Person, error)
 
 	// Search lists people by name, disabled ones left out, sorted by family
