@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -29,6 +32,7 @@ type bed struct {
 
 	one, two *visitor.Application // ask one factor, two factors
 	signed   *visitor.Application // one factor, its access tokens are JWTs
+	keyed    *visitor.Application // proves who it is by its key
 	persons  []*visitor.Person
 
 	mu   sync.Mutex
@@ -65,6 +69,18 @@ func newBed(t testing.TB, o options) *bed {
 			"    grants: [authorization_code, refresh_token, client_credentials]\n    assurance: %d\n    id_token_alg: %s\n    token_format: %s\n    token_alg: %[5]s\n", id, path, redirect, 1+i%2, o.alg, format)
 		*app = &visitor.Application{Issuer: issuer, ID: id, Secret: secret, RedirectURI: redirect}
 	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.keyed = &visitor.Application{Issuer: issuer, ID: "bench-key", Key: key}
+	set, err := b.keyed.PublicKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := filepath.Join(dir, "keys.json")
+	rig.Write(t, keys, string(set))
+	parts.Apps += fmt.Sprintf("  - id: bench-key\n    name: {fr: Mesure}\n    auth_method: private_key_jwt\n    jwks_file: %s\n    grants: [client_credentials]\n    scopes: [bench]\n", keys)
 	b.beffroi = rig.Serve(t, parts)
 	b.processes = []process{{"beffroi", b.beffroi.PID}, {"slapd", b.slapd.PID}}
 	if b.postgres != nil {
@@ -118,6 +134,7 @@ func (b *bed) operations() []operation {
 		{"refresh", "refresh", refreshGoal, 1, b.refresh(b.one)},
 		{"refreshjwt", "refresh, the access token a JWT", refreshGoal + signature, 1, b.refresh(b.signed)},
 		{"credentials", "client credentials", 0.6, 4, b.credentials},
+		{"assertion", "the same by private_key_jwt", 0.9, 4, b.assertion},
 		{"introspect", "introspection", 0.45, 4, b.introspect(b.one)},
 		{"introspectjwt", "introspection of a JWT", 0.6, 4, b.introspect(b.signed)},
 		{"userinfo", "userinfo", 0.5, 4, b.userinfo},
@@ -193,13 +210,20 @@ func (b *bed) refresh(a *visitor.Application) func(context.Context, int) (func(i
 }
 
 func (b *bed) credentials(ctx context.Context, _ int) (func(int, int) error, error) {
-	return func(int, int) error {
-		answer, err := b.one.Token(ctx, url.Values{"grant_type": {"client_credentials"}})
-		if err == nil && answer.AccessToken == "" {
-			err = fmt.Errorf("client credentials: %d %s %s", answer.Status, answer.Error, answer.ErrorDescription)
-		}
-		return err
-	}, nil
+	return func(int, int) error { return ownToken(ctx, b.one) }, nil
+}
+
+func (b *bed) assertion(ctx context.Context, _ int) (func(int, int) error, error) {
+	return func(int, int) error { return ownToken(ctx, b.keyed) }, nil
+}
+
+// ownToken gets a token for the application itself.
+func ownToken(ctx context.Context, a *visitor.Application) error {
+	answer, err := a.Token(ctx, url.Values{"grant_type": {"client_credentials"}})
+	if err == nil && answer.AccessToken == "" {
+		err = fmt.Errorf("client credentials: %d %s %s", answer.Status, answer.Error, answer.ErrorDescription)
+	}
+	return err
 }
 
 func (b *bed) introspect(a *visitor.Application) func(context.Context, int) (func(int, int) error, error) {

@@ -2,6 +2,7 @@ package visitor
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -19,6 +20,7 @@ import (
 // Application is a relying party written from the RFCs, not from the provider's code.
 type Application struct {
 	Issuer, ID, Secret, RedirectURI string
+	Key                             *ecdsa.PrivateKey // proves who it is instead of Secret (private_key_jwt, ES256)
 
 	mu       sync.Mutex
 	metadata *Metadata
@@ -177,7 +179,12 @@ var machines = &http.Client{Transport: transport, Timeout: 60 * time.Second}
 
 // post sends a form with the application's credentials (client_secret_basic, RFC 6749 §2.3.1).
 func (a *Application) post(ctx context.Context, address string, form url.Values, into any) (int, error) {
-	if a.Secret == "" {
+	switch {
+	case a.Key != nil:
+		if err := a.assert(form); err != nil {
+			return 0, err
+		}
+	case a.Secret == "":
 		form.Set("client_id", a.ID)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
