@@ -25,13 +25,20 @@ func (p *Provider) SessionEnded(ctx context.Context, person, sid string) error {
 			if err != nil {
 				return err
 			}
+			if err := p.kickAlways(ctx, person); err != nil {
+				return err
+			}
 			return p.announceAll(ctx, person, ended)
 		}
 		present, err := p.store.parties(ctx, person, sid)
 		if err != nil {
 			return err
 		}
-		if err := p.store.endSession(ctx, person, sid); err != nil {
+		ended, err := p.store.endSession(ctx, person, sid)
+		if err != nil {
+			return err
+		}
+		if err := p.kickFor(ctx, person, sid, ended); err != nil {
 			return err
 		}
 		return p.announceSession(ctx, person, present)
@@ -44,6 +51,9 @@ func (p *Provider) EndApplication(ctx context.Context, person, client string) er
 	return p.store.db.InTx(ctx, func(ctx context.Context) error {
 		ended, err := p.store.ended(ctx, "person = $2 AND client = $3", person, client)
 		if err != nil {
+			return err
+		}
+		if err := p.kickFor(ctx, person, "", ended); err != nil {
 			return err
 		}
 		return p.announceAll(ctx, person, ended)
@@ -96,6 +106,25 @@ func (p *Provider) announceAll(ctx context.Context, person string, ended []party
 	return nil
 }
 
+// Holds tells whether the person has a living authorization (signin.Holder).
+func (p *Provider) Holds(ctx context.Context, person string) (some bool, err error) {
+	err = p.store.db.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM oidc_grant WHERE person = $1 AND ended IS NULL AND ends > $2)", person, db.At(p.now())).Scan(&some)
+	if err != nil {
+		return false, fmt.Errorf("authorizations of %s: %w", person, err)
+	}
+	return some, nil
+}
+
+// Holders are people with a living authorization, by ID (signin.Holder).
+func (p *Provider) Holders(ctx context.Context, after string, n int) ([]string, error) {
+	all, err := db.All(ctx, p.store.db, func(scan func(...any) error) (id string, err error) { return id, scan(&id) },
+		"SELECT DISTINCT person FROM oidc_grant WHERE person > $1 AND ended IS NULL AND ends > $2 ORDER BY person LIMIT $3", after, db.At(p.now()), n)
+	if err != nil {
+		return nil, fmt.Errorf("people with authorizations: %w", err)
+	}
+	return all, nil
+}
+
 // parties are the applications with a living authorization of the session.
 func (s *store) parties(ctx context.Context, person, sid string) ([]party, error) {
 	all, err := db.All(ctx, s.db, func(scan func(...any) error) (one party, err error) { return one, scan(&one.client, &one.sid) },
@@ -106,12 +135,10 @@ func (s *store) parties(ctx context.Context, person, sid string) ([]party, error
 	return all, nil
 }
 
-// endSession ends what lives by one session: authorizations without offline_access.
-func (s *store) endSession(ctx context.Context, person, sid string) error {
-	if _, err := s.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE person = $2 AND sid = $3 AND NOT offline AND ended IS NULL", db.At(s.now()), person, sid); err != nil {
-		return fmt.Errorf("end tokens of a session: %w", err)
-	}
-	return nil
+// endSession ends what lives by one session: authorizations without
+// offline_access. It returns whose they were.
+func (s *store) endSession(ctx context.Context, person, sid string) ([]party, error) {
+	return s.ended(ctx, "person = $2 AND sid = $3 AND NOT offline", person, sid)
 }
 
 // endPerson ends every authorization of the person and returns whose they were.
@@ -125,7 +152,7 @@ func (s *store) ended(ctx context.Context, which string, args ...any) ([]party, 
 	all, err := db.All(ctx, s.db, func(scan func(...any) error) (one party, err error) { return one, scan(&one.client, &one.sid) },
 		"UPDATE oidc_grant SET ended = $1 WHERE "+which+" AND ended IS NULL RETURNING client, sid", slices.Insert(args, 0, any(db.At(s.now())))...)
 	if err != nil {
-		return nil, fmt.Errorf("end tokens of a person: %w", err)
+		return nil, fmt.Errorf("end authorizations: %w", err)
 	}
 	return all, nil
 }

@@ -108,6 +108,8 @@ func (p *Provider) deliver(ctx context.Context, n notice) error {
 	switch n.Kind {
 	case noticeApplication:
 		return p.tellApplication(ctx, n)
+	case noticeKick:
+		return p.closeMail(ctx, n)
 	}
 	return fmt.Errorf("unknown kind of notice %q: was it written by a later release?", n.Kind)
 }

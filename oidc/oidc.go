@@ -72,6 +72,9 @@ type Config struct {
 
 	Registration RegistrationConfig `yaml:"registration"` // of applications by themselves
 
+	// Kick closes the mail connections of people who have signed out.
+	Kick KickConfig `yaml:"kick"`
+
 	// Applications stand in the configuration file and are changed only there.
 	Applications []Client `yaml:"applications"`
 }
@@ -131,6 +134,7 @@ func (c Config) Validate() []error {
 	}
 	all = append(all, c.Keys.validate(max(d.AccessLife, d.IDTokenLife))...)
 	all = append(all, c.Registration.validate()...)
+	all = append(all, c.Kick.validate()...)
 	for _, one := range c.Applications {
 		all = append(all, one.Validate()...)
 	}
@@ -191,6 +195,7 @@ type Provider struct {
 
 	proconnect *proconnect
 	woken      chan struct{} // Notify has something to do
+	kick       *kick         // nil: no mail server is told
 }
 
 // New makes a Provider, creating the signing keys at the first start.
@@ -230,6 +235,9 @@ func New(d Dependencies) (*Provider, error) {
 		cfg: cfg, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace, jti: keys.jti}, woken: make(chan struct{}, 1),
 	}
+	if p.kick, err = cfg.Kick.open(); err != nil {
+		return nil, err
+	}
 	p.proconnect, _ = cfg.ProConnect.open() // found sound by Validate, or unused
 	if cfg.Registration.Mode == RegistrationOpen {
 		d.Log.Warn("anybody may register an application here: provider.registration.mode is open")
@@ -250,7 +258,7 @@ func (p *Provider) Keys() *Keys { return p.keys }
 // Sweep removes what has expired and returns how many rows that was.
 func (p *Provider) Sweep(ctx context.Context) (int64, error) {
 	var n int64
-	for _, part := range []func(context.Context) (int64, error){p.store.sweep, p.store.sweepPushed, p.store.sweepNotices, p.clients.sweep} {
+	for _, part := range []func(context.Context) (int64, error){p.store.sweep, p.store.sweepPushed, p.store.sweepNotices, p.sweepMailboxes, p.clients.sweep} {
 		more, err := part(ctx)
 		n += more
 		if err != nil {

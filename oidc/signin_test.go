@@ -60,6 +60,7 @@ func realWorld(t *testing.T, d *db.DB) (*world, *signin.Service, *mfa.Service) {
 	door.Register(Protocol, w.p.Finisher())
 	door.OnEnd(w.p.SessionEnded)
 	door.OnLeave(w.p.Frames)
+	door.AlsoHolds(w.p)
 	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, ProviderURL: w.http.URL, Sessions: sessions, Audit: w.audit, Person: signin.PersonInfo})
 	w.p.Mount(mux, site)
 	door.Mount(mux, site)

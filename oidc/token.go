@@ -55,6 +55,9 @@ func (p *Provider) issueTokens(r *http.Request) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.noteMailbox(ctx, i); err != nil {
+		return nil, err
+	}
 	// Signed after the database is done with: nothing waits for it.
 	if err := p.signAccess(ctx, i, response); err != nil {
 		return nil, err

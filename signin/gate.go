@@ -44,12 +44,14 @@ type Gate struct {
 	db        *db.DB
 	directory directory.Directory
 	sessions  *session.Store
+	left      func(ctx context.Context, person, reason string) bool // ends what somebody who left still holds
 }
 
 // Admit is asked before anything is issued for a person: a code, a token, a
 // refreshed or exchanged one. The person must be in the directory, not
 // disabled, in one of the application's groups, and the session sid alive
-// (an empty sid asks for no session). It returns the facts of now.
+// (an empty sid asks for no session). It returns the facts of now. Whoever turns
+// out to have left is signed out everywhere on the way.
 func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid string) (directory.Person, error) {
 	if sid != "" {
 		sess, err := g.sessions.Alive(ctx, sid)
@@ -62,12 +64,17 @@ func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid 
 	}
 	person, err := g.directory.ByID(ctx, personID)
 	if errors.Is(err, directory.ErrUnknown) {
+		g.left(ctx, personID, Gone)
 		return directory.Person{}, &ErrRefused{Reason: Gone, Groups: app.Policy.Groups}
 	}
 	if err != nil {
 		return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
 	}
-	return person, admit(person, app)
+	err = admit(person, app)
+	if no := Refused(err); no != nil && no.Reason == Disabled {
+		g.left(ctx, personID, Disabled)
+	}
+	return person, err
 }
 
 // AdmitOffline is Admit for a token that outlives its session

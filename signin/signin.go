@@ -149,6 +149,8 @@ type Service struct {
 	guard     *guard
 	finishers map[string]Finisher
 	ended     []func(ctx context.Context, person, sid string) error
+	holders   []Holder
+	leavers   leavers
 	leaving   []func(ctx context.Context, person, sid string) ([]templates.Frame, error)
 	flows     flowCount
 }
@@ -174,7 +176,8 @@ func New(d Dependencies) (*Service, error) {
 		db:   d.DB, audit: d.Audit, directory: d.Directory, mfa: d.MFA, sessions: d.Sessions,
 		cfg: cfg, log: d.Log, now: d.Now, finishers: map[string]Finisher{},
 	}
-	s.gate = &Gate{db: d.DB, directory: d.Directory, sessions: d.Sessions}
+	s.gate = &Gate{db: d.DB, directory: d.Directory, sessions: d.Sessions, left: s.left}
+	s.AlsoHolds(sessionHolder{d.Sessions})
 	s.guard = newGuard(d.DB, cfg, d.Now)
 	s.Register(accountProtocol, accountFinisher{})
 	d.MFA.OnReset(func(ctx context.Context, actor audit.Actor, person string) error {

@@ -89,6 +89,9 @@ func (c *Config) check(ctx context.Context) []finding {
 			findings = append(findings, finding{"registration", "warn", "anybody may register an application (provider.registration.mode is open): for trials only"})
 		}
 	}
+	if c.Provider.Listen != "" && len(c.Provider.Kick.URLs) > 0 {
+		note("mail (doveadm)", "takes the key of kick.key_file", oidc.CheckKick(ctx, c.Provider.Config))
+	}
 	if c.Portal.Listen != "" && c.Portal.Mail.IMAP != "" {
 		m := c.Portal.Mail
 		says, err := checkMail(ctx, m.IMAP, m.IMAPTLS, m.CAFile, m.ServerName, imapDialogue)

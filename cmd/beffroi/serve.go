@@ -174,7 +174,7 @@ func (h *house) openProvider(ctx context.Context) error {
 	}))
 	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux), machinePaths...)})
 	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
-	h.workers = append(h.workers, h.provider.Notify)
+	h.workers = append(h.workers, h.provider.Notify, h.signin.Watch)
 	return nil
 }
 
@@ -214,6 +214,7 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 	h.signin.Register(oidc.DeviceProtocol, h.provider.DeviceFinisher())
 	h.signin.OnEnd(h.provider.SessionEnded)
 	h.signin.OnLeave(h.provider.Frames)
+	h.signin.AlsoHolds(h.provider)
 	return nil
 }
 

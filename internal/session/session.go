@@ -312,6 +312,13 @@ func (s *Store) removed(ctx context.Context, query string, args ...any) ([]Ended
 	return all, nil
 }
 
+// People returns up to n people with a session on this site, those after the
+// given ID, by ID.
+func (s *Store) People(ctx context.Context, after string, n int) ([]string, error) {
+	return db.All(ctx, s.db, func(scan func(...any) error) (p string, err error) { return p, scan(&p) },
+		"SELECT DISTINCT person FROM session WHERE site = $1 AND person > $2 ORDER BY person LIMIT $3", s.cfg.Site, after, n)
+}
+
 // Sweep removes what has expired and returns how many rows that was. Where
 // somebody must be told, Expired is the one to call.
 func (s *Store) Sweep(ctx context.Context) (int64, error) {
