@@ -33,7 +33,7 @@ type DovecotOptions struct {
 	CacheTokens bool
 }
 
-// DovecotServer is an IMAP and submission server that accepts OAUTHBEARER only. Mailboxes appear when first used, with
+// DovecotServer is an IMAP and submission server that accepts tokens only (OAUTHBEARER, XOAUTH2). Mailboxes appear when first used, with
 // Drafts, Sent, Trash, Junk and Archive.
 type DovecotServer struct {
 	*Server

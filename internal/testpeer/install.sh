@@ -29,6 +29,10 @@ if [ "${1:-}" != --assets ]; then
 	need radicale radicale
 	need chromium chromium
 	need_file '/usr/lib/postgresql/*/bin/postgres' postgresql
+	need_file /usr/sbin/apache2 apache2-bin
+	need_file /usr/lib/apache2/modules/mod_auth_openidc.so libapache2-mod-auth-openidc
+	need php php-cli
+	need_file /etc/roundcube/defaults.inc.php "roundcube-core roundcube-sqlite3 php-sqlite3 php-curl"
 	need_file /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 fi
 [ -n "$missing" ] || exit 0

@@ -1,5 +1,5 @@
 // Package testpeer starts the real servers that Beffroi lives with, for tests and benches: PostgreSQL, OpenLDAP's slapd,
-// Dovecot, Radicale and Chromium, each from its Debian package, on free loopback ports, with its state in a folder of its own.
+// Dovecot, Radicale, Apache, Roundcube and Chromium, each from its Debian package, on free loopback ports, with its state in a folder of its own.
 //
 // It promises three things. A missing program fails the test, with the command that installs it; nothing is ever skipped.
 // No server outlives the program that started it: the kernel kills it when the test binary dies, a panic or kill -9
