@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +115,58 @@ func TestRoundcubeOnDovecot(t *testing.T) {
 	}
 	if !strings.Contains(list.Body, "Sortie au beffroi") {
 		t.Errorf("the list: %s", list)
+	}
+}
+
+// mailProgram is an application that has tokens for the mail server.
+const mailProgram = "  - id: programme\n    name: {fr: Programme de courrier}\n    public: true\n    redirect_uris: [\"http://127.0.0.1/callback\"]\n    scopes: [openid, mail]\n    exchange_to: [imap]\n    assurance: 1\n"
+
+// mailToken signs ssmith in at the mail program and returns an access token for one mail server.
+func mailToken(t *testing.T, ctx context.Context, w *world, audience string) string {
+	t.Helper()
+	app := &visitor.Application{Issuer: w.Provider, ID: "programme", RedirectURI: "http://127.0.0.1:49157/callback"}
+	attempt, err := app.Begin(ctx, "openid mail", map[string]string{"resource": audience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := w.through(t, ctx, visitor.New(), attempt.URL, app.RedirectURI, "ssmith")
+	tokens := fetchJSON(t, postOf(w.Provider+"/oauth2/token", url.Values{"grant_type": {"authorization_code"}, "client_id": {app.ID}, "code": {back.Get("code")}, "redirect_uri": {app.RedirectURI},
+		"code_verifier": {attempt.Verifier}}).WithContext(ctx))
+	return tokens["access_token"].(string)
+}
+
+func TestDovecotAsksOnceForAnOpaqueToken(t *testing.T) {
+	t.Parallel()
+	ctx := journey(t)
+	parts := &rig.Parts{Database: "sqlite:" + testpeer.Dir(t) + "/beffroi.db", Slapd: testpeer.Slapd(t), Apps: mailProgram}
+	parts.Dovecot = testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: parts.Introspection(t)})
+	w := newWorld(t, rig.Serve(t, parts))
+	token := mailToken(t, ctx, w, "imap")
+	asked := func() string {
+		_, text := get(t, w.Admin+"/metrics")
+		for line := range strings.Lines(text) {
+			if n, ok := strings.CutPrefix(line, `beffroi_http_requests_total{site="provider"} `); ok {
+				return strings.TrimSpace(n)
+			}
+		}
+		t.Fatal("no count of requests")
+		return ""
+	}
+	count := func() int {
+		n, err := strconv.Atoi(asked())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := count()
+	if ok, said := opens(t, parts.Dovecot, "ssmith", token); !ok {
+		t.Fatalf("her own mailbox: %s", said)
+	}
+	if n := count() - before; n != 1 {
+		t.Errorf("Dovecot asked %d times", n)
+	}
+	if ok, _ := opens(t, parts.Dovecot, "mdupont", token); ok {
+		t.Error("the token opens another mailbox")
 	}
 }

@@ -34,8 +34,9 @@ type authRequest struct {
 	hintSub     string // whom the id_token_hint names, as the client knows the person
 	wish        acrWish
 	claims      claimsRequest
-	resources   string     // audiences that the tokens will be for
-	form        url.Values // what has a meaning here, and nothing else
+	resources   string       // audiences that the tokens will be for
+	least       signin.Level // what these ask of the sign-in, at least
+	form        url.Values   // what has a meaning here, and nothing else
 }
 
 // meaningful parameters are kept across the sign-in; others are ignored.

@@ -85,11 +85,16 @@ func (w *world) enters(credentials string, change ...string) answer {
 
 func (w *world) deliverAll() int {
 	w.t.Helper()
-	n, err := w.p.notifyDue(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
+	for tries := 0; ; {
+		n, err := w.p.notifyDue(w.t.Context()) // so many at a time for one receiver
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if n == 0 {
+			return tries
+		}
+		tries += n
 	}
-	return n
 }
 
 func (w *world) endsSession(sid string) {
@@ -178,6 +183,23 @@ func (w *world) logoutTyp(token string) string {
 	return t.typ
 }
 
+// sidsOf are the sessions that the logout tokens name, sorted; "" for one that
+// is about the person as a whole. Each must be about Marie.
+func (w *world) sidsOf(client string, tokens []string) []string {
+	w.t.Helper()
+	var sids []string
+	for _, one := range tokens {
+		claims := w.logoutClaims(client, one)
+		if claims["sub"] != marie {
+			w.t.Errorf("about %v", claims["sub"])
+		}
+		sid, _ := claims["sid"].(string)
+		sids = append(sids, sid)
+	}
+	slices.Sort(sids)
+	return sids
+}
+
 // Back-Channel Logout §2.7: a session's end leaves offline_access; a sign-out
 // everywhere does not, and is told to whoever still had something.
 func TestSignOutEverywhereIsToldToEveryApplication(t *testing.T) {
@@ -200,14 +222,11 @@ func TestSignOutEverywhereIsToldToEveryApplication(t *testing.T) {
 		}
 		w.endsSession("")
 		w.deliverAll()
-		heard := l.tokens()
-		if len(heard) != 1 {
-			t.Fatalf("heard %d times", len(heard))
+		// Of each session that still had something of it, and of the person.
+		if sids := w.sidsOf("rp", l.tokens()); !slices.Equal(sids, []string{"", "sid-1", "sid-9"}) {
+			t.Errorf("heard of %q", sids)
 		}
-		if claims := w.logoutClaims("rp", heard[0]); claims["sub"] != marie || claims["sid"] != nil {
-			t.Errorf("%v", claims)
-		}
-		heard = s.tokens() // needs a session in each token
+		heard := s.tokens() // needs a session in each token
 		if len(heard) != 1 || w.logoutClaims("strict", heard[0])["sid"] != "sid-9" {
 			t.Errorf("%d tokens", len(heard))
 		}
@@ -228,7 +247,10 @@ func TestTakingOneApplicationBackTellsThatOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.deliverAll()
-		if len(l.tokens()) != 1 || len(m.tokens()) != 0 || w.active(rp, ended.text("access_token")) || !w.active(other, kept.text("access_token")) {
+		if sids := w.sidsOf("rp", l.tokens()); !slices.Equal(sids, []string{"", "sid-1"}) {
+			t.Errorf("heard of %q", sids)
+		}
+		if len(m.tokens()) != 0 || w.active(rp, ended.text("access_token")) || !w.active(other, kept.text("access_token")) {
 			t.Error("not that one alone")
 		}
 	})
@@ -487,11 +509,12 @@ func TestEverySessionEndIsTold(t *testing.T) {
 				}
 			},
 		} {
-			v, _ = enter()
+			var sid string
+			v, sid = enter()
 			end()
 			w.deliverAll()
-			if heard := l.tokens(); len(heard) != 1 || w.logoutClaims("rp", heard[0])["sid"] != nil {
-				t.Errorf("%s: heard %d times", name, len(heard))
+			if sids := w.sidsOf("rp", l.tokens()); !slices.Contains(sids, "") || !slices.Contains(sids, sid) {
+				t.Errorf("%s: heard of %q", name, sids)
 			}
 		}
 	})

@@ -79,10 +79,18 @@ func (p *Provider) announceSession(ctx context.Context, person string, present [
 	return nil
 }
 
-// announceAll tells applications that everything of the person has ended. An
-// application that knows people by their sessions only is told of each.
+// announceAll tells applications that everything of the person has ended: of
+// each session that they had a part in, since some (mod_auth_openidc) find their
+// own by nothing else, and, where they may do without a sid, of the person as a whole.
 func (p *Provider) announceAll(ctx context.Context, person string, ended []party) error {
 	told := map[party]bool{}
+	tell := func(one party) error {
+		if told[one] {
+			return nil
+		}
+		told[one] = true
+		return p.store.addNotice(ctx, notice{Kind: noticeApplication, Client: one.client, Person: person, SID: one.sid})
+	}
 	for _, one := range ended {
 		c, err := p.hears(ctx, one.client)
 		if err != nil {
@@ -91,14 +99,13 @@ func (p *Provider) announceAll(ctx context.Context, person string, ended []party
 		if c == nil {
 			continue
 		}
-		if !c.BackchannelSession {
-			one.sid = ""
+		if err := tell(one); err != nil {
+			return err
 		}
-		if told[one] {
+		if c.BackchannelSession {
 			continue
 		}
-		told[one] = true
-		if err := p.store.addNotice(ctx, notice{Kind: noticeApplication, Client: one.client, Person: person, SID: one.sid}); err != nil {
+		if err := tell(party{client: one.client}); err != nil {
 			return err
 		}
 	}

@@ -128,6 +128,10 @@ func (p *Provider) readResources(ctx context.Context, a *authRequest, form url.V
 		return no(code, description)
 	}
 	a.resources = audiencesOf(targets)
+	for _, one := range targets {
+		// Asked for now, while the person is there: the gate would refuse the tokens.
+		a.least = max(a.least, one.app.Policy.Least())
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"beffroi/internal/audit"
+	"beffroi/signin"
 )
 
 const (
@@ -140,6 +141,21 @@ func TestAnApplicationItselfGetsTokensForItsResources(t *testing.T) {
 		w.refusedWith(w.post("/oauth2/token", "robot", url.Values{"grant_type": {GrantClientCredentials}, "scope": {"reports"}, "resource": {stockAPI}}), "invalid_scope")
 		w.refusedWith(w.post("/oauth2/token", "robot", url.Values{"grant_type": {GrantClientCredentials}, "resource": {mailAPI}}), "invalid_target")
 	})
+}
+
+func TestARequestForAResourceAsksTheSignInThatTheResourceAsks(t *testing.T) {
+	w := onOne(t)
+	w.withResources()
+	w.change("tool", func(c *Client) { c.Assurance = 1 })
+	w.change("imap", func(c *Client) { c.Assurance = 2 })
+	w.authorize(request("tool", "scope", "openid mail"))
+	if asked := w.door.last.Assurance; asked > signin.OneFactor {
+		t.Errorf("without the resource: %d", asked)
+	}
+	w.authorize(request("tool", "scope", "openid mail", "resource", mailAPI))
+	if asked := w.door.last.Assurance; asked != signin.TwoFactors {
+		t.Errorf("with the resource: %d", asked)
+	}
 }
 
 func TestAResourceHasItsRuleAtEveryToken(t *testing.T) {

@@ -200,7 +200,7 @@ func (p *Provider) begin(w http.ResponseWriter, r *http.Request, a *authRequest)
 	assurance, _ := a.wish.level()
 	return p.signin.Begin(w, r, signin.Request{
 		Application: a.client.app, Protocol: Protocol, Raw: []byte(a.form.Encode()), LoginHint: a.loginHint, UILocales: a.uiLocales,
-		Prompt: a.prompt, MaxAge: a.maxAge, Assurance: assurance, Received: p.now().Truncate(time.Microsecond),
+		Prompt: a.prompt, MaxAge: a.maxAge, Assurance: max(assurance, a.least), Received: p.now().Truncate(time.Microsecond),
 	})
 }
 
