@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"beffroi/signin"
 )
@@ -194,6 +195,33 @@ func TestStricterRuleRefusesTheWeakerSignIn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStricterRuleRefusesTheDeviceThatWasAllowed: the same for a device, between
+// the person's answer and its tokens, and at its refresh.
+func TestStricterRuleRefusesTheDeviceThatWasAllowed(t *testing.T) {
+	inHouses(t, func(t *testing.T, h *house) {
+		phone := h.guest()
+		allow := func() string {
+			t.Helper()
+			a := h.asks("printer", "scope", "openid offline_access")
+			p := phone.post("/device", "user_code", a.text("user_code"))
+			if !strings.Contains(p.body, "Allow this device?") {
+				p = phone.password(p, "mdupont")
+			}
+			phone.answers(p, "allow").must(t, 200, "The device is allowed")
+			h.clock.pass(6 * time.Second)
+			return a.text("device_code")
+		}
+		b := h.polls("printer", allow())
+		h.must(b, 200)
+		b = h.refresh("printer:", b.text("refresh_token"), "client_id", "printer")
+		h.must(b, 200)
+		code := allow()
+		h.change("printer", func(c *Client) { c.Assurance = 2 })
+		h.refusedWith(h.polls("printer", code), "invalid_grant")
+		h.refusedWith(h.refresh("printer:", b.text("refresh_token"), "client_id", "printer"), "invalid_grant")
+	})
 }
 
 func (w *world) inactive(client, token string) {

@@ -374,6 +374,10 @@ func (c *Clients) Remove(ctx context.Context, actor audit.Actor, id string) erro
 		if _, err := c.db.Exec(ctx, "DELETE FROM oidc_token WHERE client = $1", id); err != nil {
 			return err
 		}
+		// What people allowed is not for another application of the same name.
+		if _, err := c.db.Exec(ctx, "DELETE FROM oidc_consent WHERE client = $1", id); err != nil {
+			return err
+		}
 		_, err = c.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE client = $2 AND ended IS NULL", db.At(c.now()), id)
 		return err
 	})

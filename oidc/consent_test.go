@@ -128,6 +128,39 @@ func TestConsentIsAskedForClaimsOneByOne(t *testing.T) {
 	})
 }
 
+func TestConsentIsAskedOfAPushedRequest(t *testing.T) {
+	consenting(t, ConsentOnce, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
+		pushed := w.post("/oauth2/par", "tool", request("tool", "scope", "openid email", "state", "pushed", "client_id", "-"))
+		w.must(pushed, 201)
+		_, id := v.question(v.get("/oauth2/authorize?" + url.Values{"client_id": {"tool"}, "request_uri": {pushed.text("request_uri")}}.Encode()))
+		a := v.answer(id, "allow").location()
+		if a.Get("state") != "pushed" || a.Get("code") == "" {
+			t.Errorf("%v", a)
+		}
+		w.must(w.redeem("tool", a.Get("code")), 200)
+	})
+}
+
+func TestConsentIsForgottenWithItsApplication(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		one := tool(func(c *Client) { c.ID = "passing" })
+		for range 2 {
+			if _, err := w.p.clients.Add(t.Context(), audit.Operator("root"), one); err != nil {
+				t.Fatal(err)
+			}
+			if c, err := w.p.store.consent(t.Context(), marie, "passing"); err != nil || len(c.scopes) > 0 {
+				t.Errorf("what another application of the name was allowed: %v %v", c, err)
+			}
+			if err := w.p.store.allow(t.Context(), marie, "passing", []string{"openid"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.p.clients.Remove(t.Context(), audit.Operator("root"), "passing"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestConsentRules(t *testing.T) {
 	consenting(t, ConsentNever, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
 		if v.authorize("tool").location().Get("code") == "" {
