@@ -36,6 +36,7 @@ type Metadata struct {
 	Revocation    string   `json:"revocation_endpoint"`
 	UserInfo      string   `json:"userinfo_endpoint"`
 	EndSession    string   `json:"end_session_endpoint"`
+	Device        string   `json:"device_authorization_endpoint"`
 	JWKS          string   `json:"jwks_uri"`
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
 	Challenges    []string `json:"code_challenge_methods_supported"`
@@ -120,6 +121,42 @@ func (t *Attempt) Code(address string) (string, error) {
 // Redeem exchanges a code.
 func (a *Application) Redeem(ctx context.Context, code, verifier string) (*Tokens, error) {
 	return a.Token(ctx, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {a.RedirectURI}, "code_verifier": {verifier}})
+}
+
+// Device is what a device shows and polls with (RFC 8628 §3.2).
+type Device struct {
+	Code     string `json:"device_code"`
+	UserCode string `json:"user_code"`
+	Page     string `json:"verification_uri"`
+	Complete string `json:"verification_uri_complete"`
+	Expires  int64  `json:"expires_in"`
+	Interval int64  `json:"interval"`
+}
+
+// BeginDevice begins a sign-in for a device without a keyboard.
+func (a *Application) BeginDevice(ctx context.Context, scope string) (*Device, error) {
+	m, err := a.Discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var d Device
+	if status, err := a.post(ctx, m.Device, url.Values{"scope": {scope}}, &d); err != nil || status != http.StatusOK {
+		return nil, fmt.Errorf("device authorization: %d %w", status, err)
+	}
+	return &d, nil
+}
+
+// RedeemDevice asks whether the person has said yes.
+func (a *Application) RedeemDevice(ctx context.Context, d *Device) (*Tokens, error) {
+	return a.Token(ctx, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {d.Code}})
+}
+
+// Exchange asks a token for another audience (RFC 8693).
+func (a *Application) Exchange(ctx context.Context, token, audience string) (*Tokens, error) {
+	return a.Token(ctx, url.Values{
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {token},
+		"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}, "audience": {audience},
+	})
 }
 
 // Refresh uses a refresh token.
