@@ -79,10 +79,9 @@ func TestKeysRotateWhileEightWorkersSignInAndVerify(t *testing.T) {
 				})
 			}
 			both.Wait()
-			work.until(8) // a round of each worker, more or less
+			work.round()
 		}
-		close(work.stop)
-		work.done.Wait()
+		work.end()
 		scheduled := work.enough(t, 3)
 		if t.Failed() {
 			return
@@ -99,14 +98,13 @@ func TestKeysRotateWhileEightWorkersSignInAndVerify(t *testing.T) {
 			}
 			for range 7 {
 				w.clock.pass(time.Second)
-				work.until(4)
+				work.round()
 			}
 		}
-		work.until(16)
-		close(work.stop)
-		work.done.Wait()
+		work.round()
+		work.end()
 		work.enough(t, scheduled+1)
-		t.Logf("%d sign-ins, each ID token verified", work.count.Load())
+		t.Logf("%d sign-ins, each ID token verified", work.all)
 	})
 }
 
@@ -115,17 +113,35 @@ type signInWork struct {
 	w     *world
 	stop  chan struct{}
 	done  sync.WaitGroup
-	count atomic.Int64
+	count []*atomic.Int64 // sign-ins of each worker
+	all   int64           // of those who have ended
 
 	mu   sync.Mutex
 	kids map[string]map[string]bool // seen, by algorithm
 }
 
-// until waits for n more sign-ins.
-func (s *signInWork) until(n int64) {
-	for from := s.count.Load(); s.count.Load() < from+n && !s.w.t.Failed(); {
-		time.Sleep(time.Millisecond)
+// round waits until every worker has signed in once more, so that no code gets
+// old while the clock runs.
+func (s *signInWork) round() {
+	before := make([]int64, len(s.count))
+	for i, one := range s.count {
+		before[i] = one.Load()
 	}
+	for i, one := range s.count {
+		for one.Load() == before[i] && !s.w.t.Failed() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// end stops the workers.
+func (s *signInWork) end() {
+	close(s.stop)
+	s.done.Wait()
+	for _, one := range s.count {
+		s.all += one.Load()
+	}
+	s.count = nil
 }
 
 // enough holds that every algorithm was signed with by at least n keys, and
@@ -142,7 +158,8 @@ func (s *signInWork) enough(t *testing.T, n int) int {
 }
 
 func (s *signInWork) start(t *testing.T, alg string, keys gooidc.KeySet) {
-	client, stop := "tool-"+alg, s.stop
+	client, stop, count := "tool-"+alg, s.stop, new(atomic.Int64)
+	s.count = append(s.count, count)
 	verifier := gooidc.NewVerifier(s.w.http.URL, keys, &gooidc.Config{ClientID: client, SupportedSigningAlgs: algorithms, Now: s.w.clock.now})
 	s.done.Go(func() {
 		for !t.Failed() {
@@ -170,7 +187,7 @@ func (s *signInWork) start(t *testing.T, alg string, keys gooidc.KeySet) {
 			}
 			s.kids[alg][headerOf(idToken)["kid"].(string)] = true
 			s.mu.Unlock()
-			s.count.Add(1)
+			count.Add(1)
 		}
 	})
 }
