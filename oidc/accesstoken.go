@@ -94,7 +94,7 @@ func (p *Provider) accessClaims(i *issue, to *Client, jti string) map[string]any
 		return claims // an application for itself
 	}
 	claims["sub"] = p.subject(to, i.person.ID)
-	claims["auth_time"], claims["acr"], claims["amr"] = i.grant.AuthTime.Unix(), i.grant.ACR, words(i.grant.AMR)
+	i.grant.putProof(claims)
 	has := func(scope string) bool { return slices.Contains(words(t.Scope), scope) }
 	if has("groups") {
 		putGroups(claims, i.person.Groups)

@@ -34,6 +34,7 @@ const (
 type assertion struct {
 	issuer, subject, jti string
 	ends                 time.Time
+	issued               time.Time // zero without iat
 	claims               map[string]any
 }
 
@@ -84,8 +85,12 @@ func (p *Provider) readAssertion(ctx context.Context, source keySource, token st
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		if v, has := t.claims[name]; has {
-			if at, ok := moment(v); !ok || at.After(now.Add(clockSkew)) {
+			at, ok := moment(v)
+			if !ok || at.After(now.Add(clockSkew)) {
 				return nil, &errAssertion{"has its " + name + " in the future, or not in seconds"}
+			}
+			if name == "iat" {
+				a.issued = at
 			}
 		}
 	}

@@ -16,7 +16,7 @@ func (p *Provider) userinfoClaims(ctx context.Context, c *Client, person directo
 		return p.proconnectUserinfo(ctx, c, person, words(l.Scope))
 	}
 	claims := personClaims(p.subject(c, person.ID), person, words(l.Scope))
-	claims["acr"], claims["amr"], claims["auth_time"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix()
+	l.grant.putProof(claims)
 	addRequested(claims, storedClaims(l.grant.Claims).Userinfo, person, c)
 	return claims
 }
@@ -59,6 +59,15 @@ func putGroups(claims map[string]any, groups []string) {
 	claims["groups"], claims["groups_csv"] = groups, strings.Join(groups, ",")
 }
 
+// putProof writes how the person was known, and when. By an assertion that was
+// another system's affair, which says no methods.
+func (g *grant) putProof(claims map[string]any) {
+	claims["acr"], claims["auth_time"] = g.ACR, g.AuthTime.Unix()
+	if g.AMR != "" {
+		claims["amr"] = words(g.AMR)
+	}
+}
+
 // idToken signs the ID token of an issue (OpenID Connect Core §2).
 func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string, error) {
 	claims := personClaims(p.subject(i.client, i.person.ID), i.person, i.idScopes())
@@ -73,10 +82,10 @@ func (p *Provider) idToken(ctx context.Context, i *issue, access string) (string
 	claims["azp"] = i.client.ID
 	claims["iat"] = now.Unix()
 	claims["exp"] = now.Add(p.cfg.IDTokenLife).Unix()
-	claims["auth_time"] = i.grant.AuthTime.Unix()
-	claims["acr"] = i.grant.ACR
-	claims["amr"] = words(i.grant.AMR)
-	claims["sid"] = i.grant.SID
+	i.grant.putProof(claims)
+	if i.grant.SID != "" {
+		claims["sid"] = i.grant.SID
+	}
 	claims["at_hash"] = leftHalf(i.client.IDTokenAlg, access)
 	if i.grant.Nonce != "" && i.stores.Origin == originCode {
 		claims["nonce"] = i.grant.Nonce // not repeated on refresh (§12.2, T16)

@@ -113,6 +113,9 @@ func (c Client) validateIssuers(wrong func(key, format string, args ...any)) {
 	if len(c.AssertionIssuers) > 0 && !slices.Contains(c.Grants, GrantJWTBearer) {
 		wrong("assertion_issuers", "are of no use without the grant %s", GrantJWTBearer)
 	}
+	if len(c.AssertionIssuers) == 0 && slices.Contains(c.Grants, GrantJWTBearer) {
+		wrong("assertion_issuers", "the grant %s needs somebody who may vouch for people", GrantJWTBearer)
+	}
 	seen := map[string]bool{}
 	for i, one := range c.AssertionIssuers {
 		at := func(key string) string { return fmt.Sprintf("assertion_issuers[%d].%s", i, key) }

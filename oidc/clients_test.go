@@ -26,6 +26,7 @@ func TestEveryMistakeOfARegistrationIsReportedAtOnce(t *testing.T) {
 		BackchannelLogout: "http://far.test/", FrontchannelLogout: "https://far.test/", AssertionIssuers: []AssertionIssuer{{Assurance: 3, JWKSFile: "x", JWKSURI: "http://far.test/"}}}.Validate()
 	errs = append(errs, Client{ID: "b", Name: map[string]string{"fr": "b"}, RedirectURIs: []string{"https://a.test/", "https://b.test/"}, AuthMethod: AuthKey, SubjectType: SubjectPairwise,
 		Grants: []string{GrantCode, GrantRefresh}, Resources: []string{"https://a.test/"}, BackchannelSession: true, FrontchannelSession: true, AssertionIssuers: []AssertionIssuer{{Issuer: "x", JWKSURI: "http://far.test/"}}}.Validate()...)
+	errs = append(errs, Client{ID: "c", Name: map[string]string{"fr": "c"}, Audience: "c", ExchangeTo: []string{"imap"}}.Validate()...)
 	all := errors.Join(errs...).Error()
 	for _, key := range []string{"id:", "name:", "redirect_uris:", "post_logout_redirect_uris:", "scopes:", "grants:", "assurance:", "id_token_alg:", "userinfo_alg:", "consent:", "subject_type:", "auth_method:", "profile:", "token_format:", "home:", "groups:", "exchange_to:", "audience:", "pkce_waived:", "secret_sha256:", "secret_file:", "token_alg:", "introspection_alg:",
 		"request_object_alg:", "assertion_alg:", "jwks:", "jwks_uri:", "logo:", "contact:", "policy:", "terms:", "sector_identifier_uri:", "request_uris:", "default_max_age:", "default_acr_values:", "initiate_login_uri:", "resources:",

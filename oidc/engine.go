@@ -83,7 +83,7 @@ func (p *Provider) newEngine() *fosite.Fosite {
 		ClientSecretsHasher:             noHasher{},
 		HTTPClient:                      client,
 		AuthorizeEndpointHandlers:       fosite.AuthorizeEndpointHandlers{&codeGrant{p}},
-		TokenEndpointHandlers:           fosite.TokenEndpointHandlers{&codeGrant{p}, &refreshGrant{p}, &clientGrant{p}, &exchangeGrant{p}, &deviceGrant{p}},
+		TokenEndpointHandlers:           fosite.TokenEndpointHandlers{&codeGrant{p}, &refreshGrant{p}, &clientGrant{p}, &exchangeGrant{p}, &deviceGrant{p}, &bearerGrant{p}},
 		TokenIntrospectionHandlers:      fosite.TokenIntrospectionHandlers{},
 		RevocationHandlers:              fosite.RevocationHandlers{},
 		PushedAuthorizeEndpointHandlers: fosite.PushedAuthorizeEndpointHandlers{},
@@ -99,17 +99,18 @@ func (p *Provider) newEngine() *fosite.Fosite {
 // issue is one authorization or token request on its way: what fosite carries
 // from reading the request to answering it.
 type issue struct {
-	client  *Client
-	targets []*Client        // the resources that the access token is for; none, the provider
-	source  *Client          // of an exchange: whom the subject token was issued to, when that is another
-	grant   grant            // the authorization behind it; zero for an application itself
-	person  directory.Person // as the gate saw the person, just now
-	scopes  []string         // of the access token
-	granted []string         // with targets: the scopes before they were narrowed to those
-	spends  string           // hash of the code or refresh token that is used up
-	stores  token            // what the answer stores
-	tells   string           // of an exchange: issued_token_type
-	expires map[fosite.TokenType]time.Time
+	client   *Client
+	targets  []*Client        // the resources that the access token is for; none, the provider
+	source   *Client          // of an exchange: whom the subject token was issued to, when that is another
+	grant    grant            // the authorization behind it; zero for an application itself
+	person   directory.Person // as the gate saw the person, just now
+	scopes   []string         // of the access token
+	granted  []string         // with targets: the scopes before they were narrowed to those
+	spends   string           // hash of the code or refresh token that is used up
+	stores   token            // what the answer stores
+	asserted *assertion       // of a JWT bearer grant: used up
+	tells    string           // of an exchange: issued_token_type
+	expires  map[fosite.TokenType]time.Time
 }
 
 // idScopes are the scopes of the ID token.

@@ -115,7 +115,10 @@ func (p *Provider) describe(ctx context.Context, c *Client, plain string) (map[s
 		return c.SubjectType != SubjectPairwise || slices.Contains(words(l.Scope), scope)
 	}
 	answer["sub"] = p.subject(c, person.ID)
-	answer["acr"], answer["amr"], answer["auth_time"], answer["sid"] = l.grant.ACR, words(l.grant.AMR), l.grant.AuthTime.Unix(), l.grant.SID
+	l.grant.putProof(answer)
+	if l.grant.SID != "" {
+		answer["sid"] = l.grant.SID
+	}
 	if tells("profile") {
 		answer["username"] = person.Login
 	}

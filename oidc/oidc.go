@@ -9,7 +9,7 @@
 //	GET POST /oauth2/authorize    an application sends a person's browser
 //	GET POST /oauth2/consent      a person is asked what an application may learn, and answers
 //	POST     /oauth2/par          an application sends its request ahead of the browser (RFC 9126)
-//	POST     /oauth2/token        codes, refresh tokens, device codes, own credentials and exchanges become tokens
+//	POST     /oauth2/token        codes, refresh tokens, device codes, assertions, own credentials and exchanges become tokens
 //	POST     /oauth2/device_authorization  a device asks for a code (RFC 8628)
 //	GET POST /device              where its person types it
 //	GET POST /device/confirm      what the device may, and the person's answer

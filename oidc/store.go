@@ -18,6 +18,7 @@ const (
 	originRefresh  = "refresh"
 	originExchange = "exchange"
 	originClient   = "client"
+	originBearer   = "bearer"
 )
 
 // errSpent is returned when a code or a refresh token was used, ended or
@@ -30,6 +31,7 @@ var errSpent = errors.New("oidc: used or ended meanwhile")
 const (
 	kindCode   = "code"
 	kindDevice = "device"
+	kindBearer = "bearer" // an assertion: nobody was at a browser
 )
 
 // grant is one authorization, and the family of tokens that came of it.

@@ -15,7 +15,7 @@ import (
 )
 
 // grantTypes is every grant that the token endpoint answers.
-var grantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantDevice}
+var grantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantDevice, GrantJWTBearer}
 
 // token is POST /oauth2/token. Whatever the grant, the steps are these: read
 // strictly, authenticate the client and load what it presents (fosite calls the

@@ -265,7 +265,7 @@ func TestT13ClientErrorsCarryAChallengeAndUnknownGrantsTheirName(t *testing.T) {
 			t.Errorf("%s: %d %s %q", name, a.status, a.body, a.header.Get("WWW-Authenticate"))
 		}
 	}
-	for _, grant := range []string{"password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer", "authorization_code refresh_token", "AUTHORIZATION_CODE"} {
+	for _, grant := range []string{"password", "implicit", "urn:ietf:params:oauth:grant-type:saml2-bearer", "authorization_code refresh_token", "AUTHORIZATION_CODE"} {
 		w.refusedWith(w.post("/oauth2/token", "tool", url.Values{"grant_type": {grant}}), "unsupported_grant_type")
 	}
 	w.refusedWith(w.post("/oauth2/token", "tool", url.Values{}), "invalid_request")
