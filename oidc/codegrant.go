@@ -157,6 +157,9 @@ func (p *Provider) endFamily(ctx context.Context, c *Client, stored grant, event
 		}
 		if lived {
 			event.Detail["closed"] = "authorization" // once: the person is told of it (closings)
+			if err := p.kickFor(ctx, stored.Person, "", []party{{stored.Client, stored.SID}}); err != nil {
+				return err
+			}
 		}
 		return p.audit.Record(ctx, actorOf(c), event)
 	})

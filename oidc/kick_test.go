@@ -134,6 +134,15 @@ func TestMailConnectionsAreClosedWhenSomebodySignsOut(t *testing.T) {
 	}
 	w.deliverAll()
 	taken.dies("the application was taken back")
+
+	w.clock.pass(time.Second)
+	w.signIn(marie, "sid-5")
+	code := w.code("tool", "scope", "openid mail")
+	x := w.exchange("tool", w.redeem("tool", code).text("access_token"))
+	stolen := openMailbox(t, dovecot, "mdupont", x.text("access_token"))
+	w.refusedWith(w.redeem("tool", code), "invalid_grant")
+	w.deliverAll()
+	stolen.dies("the code was used twice")
 	if !paul.alive() {
 		t.Error("somebody else's mail was closed")
 	}
