@@ -125,7 +125,8 @@ func (p *ldifParser) take(name, value string) error {
 		if p.entry != nil {
 			return errors.New("begins an entry within another")
 		}
-		if _, err := normalDN(value); err != nil || !utf8.ValidString(value) {
+		// blanks alone would be read as the empty DN, the root
+		if normal, err := normalDN(value); err != nil || normal == "" && value != "" || !utf8.ValidString(value) {
 			return fmt.Errorf("%q is not a DN", value)
 		}
 		p.entry = &Entry{DN: value, Attributes: make(map[string][]string)}
