@@ -31,7 +31,9 @@ import (
 )
 
 // machinePaths are answered under any host name: no cookie is read there.
-var machinePaths = []string{"/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/oauth2/device_authorization", "/userinfo", "/api/"}
+var machinePaths = []string{
+	"/oauth2/token", "/oauth2/par", "/oauth2/introspect", "/oauth2/revoke", "/oauth2/device_authorization", "/oauth2/register", "/userinfo", "/api/",
+}
 
 func runServe(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
