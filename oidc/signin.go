@@ -181,6 +181,9 @@ func (p *Provider) admitNow(ctx context.Context, c *Client, l *living) (director
 			return directory.Person{}, err
 		}
 	}
+	if l.Refresh {
+		return p.admitGrant(ctx, c, &l.grant) // a session that has expired, and that nothing has swept yet, would refuse it
+	}
 	return p.admitTo(ctx, c, &l.grant)
 }
 

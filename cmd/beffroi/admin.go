@@ -16,7 +16,7 @@ import (
 
 // admin answers /healthz (the process lives), /readyz (database and directory
 // answer) and /metrics, on an address of its own that visitors never reach.
-func (h *house) admin() http.Handler {
+func (h *house) admin() *routes {
 	set := metrics.NewSet()
 	for _, s := range h.sites {
 		label := fmt.Sprintf(`{site=%q}`, s.Kind())
@@ -36,11 +36,11 @@ func (h *house) admin() http.Handler {
 	if h.provider != nil {
 		h.noticeMetrics(set)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	mux := newRoutes()
+	mux.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+	}))
+	mux.Handle("GET /readyz", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 		defer cancel()
 		answer := map[string]string{}
@@ -54,12 +54,12 @@ func (h *house) admin() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(answer)
-	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	}))
+	mux.Handle("GET /metrics", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		set.WritePrometheus(w)
 		metrics.WriteProcessMetrics(w)
-	})
+	}))
 	return mux
 }
 

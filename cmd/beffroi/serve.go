@@ -94,6 +94,22 @@ type house struct {
 type door struct {
 	name, addr string
 	handler    http.Handler
+	routes     *routes
+}
+
+// routes is a mux that can tell what was mounted: a test asks of each route who
+// may call it.
+type routes struct {
+	mux      *http.ServeMux
+	patterns []string
+}
+
+func newRoutes() *routes { return &routes{mux: http.NewServeMux()} }
+
+// Handle implements web.Mux.
+func (r *routes) Handle(pattern string, h http.Handler) {
+	r.patterns = append(r.patterns, pattern)
+	r.mux.Handle(pattern, h)
 }
 
 // sweep removes what has expired.
@@ -131,7 +147,8 @@ func open(ctx context.Context, cfg *Config, log *slog.Logger) (h *house, err err
 		cfg.Admin = "127.0.0.1:9090"
 	}
 	if cfg.Admin != "none" {
-		h.doors = append(h.doors, door{"admin", cfg.Admin, h.admin()})
+		inner := h.admin()
+		h.doors = append(h.doors, door{"admin", cfg.Admin, inner.mux, inner})
 	}
 	return h, nil
 }
@@ -167,14 +184,14 @@ func (h *house) openProvider(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
+	mux := newRoutes()
 	common(mux, site)
 	h.signin.Mount(mux, site)
 	h.provider.Mount(mux, site)
 	mux.Handle("GET /{$}", site.Browser(func(w http.ResponseWriter, r *http.Request) error {
 		return web.Redirect(w, r, "/account")
 	}))
-	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux), machinePaths...)})
+	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux.mux), machinePaths...), mux})
 	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
 	h.workers = append(h.workers, h.provider.Notify, h.signin.Watch)
 	return nil
@@ -269,10 +286,10 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 		return err
 	}
 	h.closers = append(h.closers, h.portal.Close)
-	mux := http.NewServeMux()
+	mux := newRoutes()
 	common(mux, site)
 	h.portal.Mount(mux)
-	h.doors = append(h.doors, door{"portal", c.Listen, web.OnHost(base, site.Routes(mux))})
+	h.doors = append(h.doors, door{"portal", c.Listen, web.OnHost(base, site.Routes(mux.mux)), mux})
 	h.sweeps = append(h.sweeps, sweep{"portal sessions", sessions.Sweep}, sweep{"portal sign-outs", h.portal.Sweep})
 	return nil
 }
