@@ -83,8 +83,10 @@ func (p *Provider) redirectBack(w http.ResponseWriter, r *http.Request, a *authR
 // ours, or by its button where scripts do not run. Its forms may end at this
 // one application and nowhere else (T17).
 func (p *Provider) postBack(w http.ResponseWriter, r *http.Request, a *authRequest, parameters url.Values) error {
-	page := &templates.OidcAnswer{Action: a.redirectURI, Application: a.client.app.Title(string(web.Lang(r.Context())))}
-	page.Title, page.Bare, page.JS = i18n.T(web.Lang(r.Context()), "oidc.answer.title", "app", page.Application), true, []string{"answer.js"}
+	r = inLocales(r, a.form)
+	lang := web.Lang(r.Context())
+	page := &templates.OidcAnswer{Action: a.redirectURI, Application: a.client.app.Title(string(lang))}
+	page.Title, page.Bare, page.JS = i18n.T(lang, "oidc.answer.title"), true, []string{"answer.js"}
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		page.Fields = append(page.Fields, templates.OidcField{Name: name, Value: parameters.Get(name)})
 	}

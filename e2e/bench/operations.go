@@ -131,6 +131,7 @@ func (b *bed) operations() []operation {
 		{"signin", "sign-in: password, code + PKCE, token", 8.5, 1, b.signIn},
 		{"totp", "the same with TOTP", 10, 0.5, b.signInTOTP},
 		{"sso", "single sign-on with a session, token", 4.4, 1, b.singleSignOn},
+		{"par", "pushed authorization request", 0.5, 4, b.push},
 		{"refresh", "refresh", refreshGoal, 1, b.refresh(b.one)},
 		{"refreshjwt", "refresh, the access token a JWT", refreshGoal + signature, 1, b.refresh(b.signed)},
 		{"credentials", "client credentials", 0.6, 4, b.credentials},
@@ -224,6 +225,13 @@ func ownToken(ctx context.Context, a *visitor.Application) error {
 		err = fmt.Errorf("client credentials: %d %s %s", answer.Status, answer.Error, answer.ErrorDescription)
 	}
 	return err
+}
+
+func (b *bed) push(ctx context.Context, _ int) (func(int, int) error, error) {
+	return func(int, int) error {
+		_, err := b.one.Push(ctx, scope, nil)
+		return err
+	}, nil
 }
 
 func (b *bed) introspect(a *visitor.Application) func(context.Context, int) (func(int, int) error, error) {

@@ -145,6 +145,18 @@ func (c *camera) open(url string) error {
 	return nil
 }
 
+// openStill opens a page whose scripts would leave it at once, without them.
+func (c *camera) openStill(url string) error {
+	scripts := func(off bool) error {
+		_, err := chromedp.Call(c.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
+		return err
+	}
+	if err := scripts(true); err != nil {
+		return err
+	}
+	return errors.Join(c.open(url), scripts(false)) // on again for what inspects it
+}
+
 // has tells whether the page holds what a CSS selector names.
 func (c *camera) has(selector string) bool {
 	found, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool](fmt.Sprintf("!!document.querySelector(%q)", selector)))

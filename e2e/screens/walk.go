@@ -103,6 +103,9 @@ func (c *camera) inside() []step {
 		{"consent", func() error {
 			return c.open(c.authorize("demo-tool", "prompt", "consent", "scope", "openid profile email groups offline_access"))
 		}},
+		{"answer-posted", func() error {
+			return c.openStill(c.authorize("demo-tool", "response_mode", "form_post"))
+		}},
 		{"consent-gone", func() error { return c.open(c.provider + "/oauth2/consent?request=gone") }},
 		{"signin-choice", func() error { return c.open(c.authorize("demo-tool", "prompt", "select_account")) }},
 		{"applications", func() error { return c.open(c.provider + "/account/applications") }},

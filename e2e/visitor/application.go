@@ -32,6 +32,7 @@ type Metadata struct {
 	Issuer        string   `json:"issuer"`
 	Authorization string   `json:"authorization_endpoint"`
 	Token         string   `json:"token_endpoint"`
+	Push          string   `json:"pushed_authorization_request_endpoint"`
 	Introspection string   `json:"introspection_endpoint"`
 	Revocation    string   `json:"revocation_endpoint"`
 	UserInfo      string   `json:"userinfo_endpoint"`
@@ -98,6 +99,29 @@ func (a *Application) Begin(ctx context.Context, scope string, extra map[string]
 	}
 	t.URL = m.Authorization + "?" + q.Encode()
 	return t, nil
+}
+
+// Push is Begin with the request sent ahead (RFC 9126): the browser carries a reference only.
+func (a *Application) Push(ctx context.Context, scope string, extra map[string]string) (*Attempt, error) {
+	t, err := a.Begin(ctx, scope, extra)
+	if err != nil {
+		return nil, err
+	}
+	_, query, _ := strings.Cut(t.URL, "?")
+	form, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, err
+	}
+	var pushed struct {
+		URI   string `json:"request_uri"`
+		Error string `json:"error"`
+	}
+	status, err := a.post(ctx, a.metadata.Push, form, &pushed)
+	if err == nil && (status != http.StatusCreated || pushed.URI == "") {
+		err = fmt.Errorf("push: %d %s", status, pushed.Error)
+	}
+	t.URL = a.metadata.Authorization + "?" + url.Values{"client_id": {a.ID}, "request_uri": {pushed.URI}}.Encode()
+	return t, err
 }
 
 // Code reads the answer that the browser brought to the redirect URI.
