@@ -224,6 +224,24 @@ func TestStricterRuleRefusesTheDeviceThatWasAllowed(t *testing.T) {
 	})
 }
 
+// TestOfflineAccessEndsWithItsScope: an application that may not have it any
+// more keeps what it has as long as the session, no longer.
+func TestOfflineAccessEndsWithItsScope(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		a := w.tokens("tool", "scope", "openid mail offline_access")
+		w.people.mu.Lock()
+		delete(w.people.sessions, "sid-1")
+		w.people.mu.Unlock()
+		a = w.refresh("tool", a.text("refresh_token"))
+		w.must(a, 200)
+		w.change("tool", func(c *Client) { c.Scopes = []string{"openid", "mail"} })
+		w.refusedWith(w.refresh("tool", a.text("refresh_token")), "invalid_grant")
+		w.refusedWith(w.exchange("tool", a.text("access_token")), "invalid_grant")
+		w.signIn(marie, "sid-1")
+		w.must(w.refresh("tool", a.text("refresh_token")), 200)
+	})
+}
+
 func (w *world) inactive(client, token string) {
 	w.t.Helper()
 	if w.active(client, token) {

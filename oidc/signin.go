@@ -149,10 +149,26 @@ func (p *Provider) admitGrant(ctx context.Context, c *Client, g *grant) (directo
 	if err := sureEnough(c, g); err != nil {
 		return directory.Person{}, err
 	}
-	if g.Offline {
+	if offline, err := p.outlivesSession(ctx, g); err != nil {
+		return directory.Person{}, err
+	} else if offline {
 		return p.gate.AdmitOffline(ctx, g.Person, c.app, g.AuthTime.Time)
 	}
 	return p.gate.Admit(ctx, g.Person, c.app, g.SID)
+}
+
+// outlivesSession tells whether the authorization does, and its application may
+// still have such: with the scope taken away, it lives as long as its session.
+// One that never had a session (JWT bearer) has no such end.
+func (p *Provider) outlivesSession(ctx context.Context, g *grant) (bool, error) {
+	if !g.Offline || g.SID == "" {
+		return g.Offline, nil
+	}
+	owner, err := p.clients.Get(ctx, g.Client)
+	if errors.Is(err, ErrUnknownClient) {
+		return false, nil
+	}
+	return err == nil && slices.Contains(owner.Scopes, "offline_access"), err
 }
 
 // admitTo asks the gate whether the person of an authorization may use an
