@@ -117,7 +117,11 @@ func (w *world) badObjects(t testing.TB) map[string]string {
 	signer, _ := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: foreign}, (&jose.SignerOptions{}).WithHeader("kid", "k-RS256"))
 	signed, _ := signer.Sign(payload)
 	byStranger, _ := signed.CompactSerialize()
-	twice := strings.Replace(string(payload), `"state":`, `"state":"first","state":`, 1)
+	signedText := func(text string) string {
+		signed := b64([]byte(`{"alg":"EdDSA","kid":"k-EdDSA"}`)) + "." + b64([]byte(text))
+		signature, _ := foreignKey(EdDSA).Sign(rand.Reader, []byte(signed), crypto.Hash(0))
+		return signed + "." + b64(signature)
+	}
 	bad := map[string]string{
 		"unsigned": b64([]byte(`{"alg":"none"}`)) + "." + b64(payload) + ".", "unsigned, capitals": b64([]byte(`{"alg":"None"}`)) + "." + b64(payload) + ".",
 		"by the client's secret": hs([]byte(secret1)), "by the public key as a secret": hs(jwksOfTests(RS256)), "of another's key": byStranger,
@@ -126,7 +130,10 @@ func (w *world) badObjects(t testing.TB) map[string]string {
 		"text":      "x",
 		"encrypted": good + ".x.y",
 		"longer":    good + "A", "shorter": good[:len(good)-1], "with a space": " " + good,
-		"a name twice": b64([]byte(`{"alg":"none"}`)) + "." + b64([]byte(twice)) + ".",
+		"a name twice":          signedText(strings.Replace(string(payload), `"state":`, `"state":"first","state":`, 1)),
+		"a name twice, escaped": signedText(strings.Replace(string(payload), `"state":`, `"st\u0061te":"first","state":`, 1)),
+		"a claim asked twice":   signedText(strings.Replace(string(payload), `"state":`, `"claims":{"id_token":{"email":null,"email":null}},"state":`, 1)),
+		"more than an object":   signedText(string(payload) + "{}"), "a list": signedText("[" + string(payload) + "]"), "nothing": signedText(""),
 	}
 	for name, change := range map[string]map[string]any{
 		"of another iss": {"iss": "other"}, "iss as a list": {"iss": []string{"jar"}}, "for another aud": {"aud": "https://elsewhere.test"}, "aud with a slash": {"aud": w.http.URL + "/"}, "aud of numbers": {"aud": []any{1}},

@@ -317,3 +317,56 @@ func TestDiscoveryNamesTheRequestsThatAreTaken(t *testing.T) {
 		t.Errorf("request objects: %v", algs)
 	}
 }
+
+// What Authelia's fork of fosite had to mend, tried against ours: arguments
+// compared without their case, a missing redirect_uri that is no error.
+func TestArgumentsAreCaseSensitive(t *testing.T) {
+	w := onOne(t)
+	for name, value := range map[string]string{"response_type": "Code", "code_challenge_method": "s256", "prompt": "None", "response_mode": "Fragment", "scope": "OPENID REPORTS openid reports"} {
+		a := w.authorize(request("tool", name, value))
+		if a.location().Get("error") == "" || a.location().Get("code") != "" {
+			t.Errorf("%s=%s: %d %s", name, value, a.status, a.header.Get("Location"))
+		}
+	}
+	if tokens := w.redeem("tool", w.code("tool", "scope", "openid EMAIL Profile")); tokens.text("scope") != "openid" {
+		t.Errorf("scopes without their case: %s", tokens.text("scope"))
+	}
+	code := w.code("tool")
+	for _, form := range []url.Values{
+		{"Grant_Type": {GrantCode}, "code": {code}, "redirect_uri": {back}, "code_verifier": {verifier}},
+		{"grant_type": {"Authorization_Code"}, "code": {code}, "redirect_uri": {back}, "code_verifier": {verifier}},
+		{"grant_type": {GrantCode}, "CODE": {code}, "redirect_uri": {back}, "code_verifier": {verifier}},
+		{"grant_type": {GrantCode}, "code": {code}, "redirect_uri": {back}, "Code_Verifier": {verifier}},
+	} {
+		if a := w.post("/oauth2/token", "tool", form); a.status != http.StatusBadRequest {
+			t.Errorf("%v: %d %s", form, a.status, a.body)
+		}
+	}
+	w.must(w.redeem("tool", code), 200)
+}
+
+func TestAMissingRedirectURIIsAnErrorEverywhere(t *testing.T) {
+	w := onOne(t)
+	one := tool(func(c *Client) { c.ID, c.RedirectURIs, c.Home = "single", []string{back}, "" })
+	w.register(one) // with one address registered there would be no doubt which
+	for _, value := range []string{"-", ""} {
+		w.notRedirected(w.authorize(request("single", "redirect_uri", value)))
+		w.notRedirected(w.authorize(request("single", "redirect_uri", value, "scope", "mail"))) // without openid too
+		w.refusedWith(w.push("single", request("single", "redirect_uri", value)), "invalid_request")
+		code := w.code("single")
+		w.refusedWith(w.redeem("single", code, "redirect_uri", value), "invalid_grant")
+		w.must(w.redeem("single", code), 200)
+	}
+}
+
+func TestAnOmittedResponseModeIsTheQuery(t *testing.T) {
+	w := onOne(t)
+	for _, value := range []string{"-", ""} {
+		if a := w.authorize(request("tool", "response_mode", value)); !w.deliveredBy(a, modeQuery, back) {
+			t.Errorf("%d %s", a.status, a.header.Get("Location"))
+		}
+		if a := w.authorize(request("tool", "response_mode", value, "redirect_uri", "http://127.0.0.1/callback")); !w.deliveredBy(a, modeQuery, "http://127.0.0.1/callback") {
+			t.Errorf("%d %s", a.status, a.header.Get("Location"))
+		}
+	}
+}
