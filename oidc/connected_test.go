@@ -121,6 +121,25 @@ func TestPersonTakesAnApplicationOut(t *testing.T) {
 	})
 }
 
+func TestApplicationHearsThatItWasTakenOut(t *testing.T) {
+	consenting(t, ConsentNever, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
+		l := w.listen()
+		rp := w.hearing("rp", l)
+		w.must(w.redeem(rp, v.authorize("rp", "scope", "openid offline_access").location().Get("code")), 200)
+		v.post("/account/applications", url.Values{"application": {"other"}})
+		w.deliverAll()
+		if heard := l.tokens(); len(heard) != 0 {
+			t.Errorf("heard of another application: %d", len(heard))
+		}
+		v.post("/account/applications", url.Values{"application": {"rp"}})
+		w.deliverAll()
+		heard := l.tokens()
+		if len(heard) == 0 || w.logoutClaims("rp", heard[0])["sub"] != marie {
+			t.Errorf("heard %d", len(heard))
+		}
+	})
+}
+
 func TestPersonIsToldOfATokenUsedTwice(t *testing.T) {
 	consenting(t, ConsentNever, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
 		stolen := w.redeem("tool", v.authorize("tool", "scope", "openid offline_access").location().Get("code"))

@@ -72,7 +72,7 @@ func (p *Provider) consentPage(w http.ResponseWriter, r *http.Request) error {
 		page.Told, page.Known = without(page.Told, known), known
 	}
 	page.Title, page.Bare, page.CSS = i18n.T(lang, "oidc.consent.title", "app", page.App.Name), true, appCSS
-	web.AllowFormAction(w, r, a.client.app.Origins...)
+	web.AllowFormAction(w, a.client.app.Origins...)
 	return web.Render(w, r, http.StatusOK, page)
 }
 

@@ -160,7 +160,7 @@ func (p *Provider) askLogout(w http.ResponseWriter, r *http.Request, l *logoutRe
 		page.Client, page.Application = l.client.ID, l.client.app.Title(string(lang))
 	}
 	if l.back != "" {
-		web.AllowFormAction(w, r, originOf(l.back))
+		web.AllowFormAction(w, originOf(l.back))
 	}
 	return web.Render(w, r, http.StatusOK, page)
 }

@@ -93,7 +93,7 @@ func (p *Provider) postBack(w http.ResponseWriter, r *http.Request, a *authReque
 	scheme, rest, _ := strings.Cut(a.redirectURI, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	host, _, _ = strings.Cut(host, "?")
-	web.AllowFormAction(w, r, scheme+"://"+host)
+	web.AllowFormAction(w, scheme+"://"+host)
 	w.Header().Set("Cache-Control", "no-store")
 	return web.Render(w, r, http.StatusOK, page)
 }

@@ -105,7 +105,7 @@ func (s *Service) load(w http.ResponseWriter, r *http.Request) (a attempt, ok bo
 		return a, false, fmt.Errorf("application of flow: %w", err)
 	}
 	a.proof = proofOf(r.Context())
-	web.AllowFormAction(w, r, a.app.Origins...)
+	web.AllowFormAction(w, a.app.Origins...)
 	allowLogo(w, a.app)
 	return a, true, nil
 }

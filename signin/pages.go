@@ -149,7 +149,7 @@ func (s *Service) notAdmitted(w http.ResponseWriter, r *http.Request, f Flow, ap
 		}
 		s.pruneCookies(w, r)
 		s.setFlowCookie(w, f, browser)
-		web.AllowFormAction(w, r, app.Origins...)
+		web.AllowFormAction(w, app.Origins...)
 	}
 	allowLogo(w, app)
 	r = inLanguage(r, f.Locales)

@@ -42,7 +42,7 @@ func (s *Site) policy() string {
 // sign-in form must name the application that it leads to. Call it before
 // anything is written. Values that are not plain origins are left out: they
 // could break out of the policy.
-func AllowFormAction(w http.ResponseWriter, _ *http.Request, origins ...string) {
+func AllowFormAction(w http.ResponseWriter, origins ...string) {
 	allow(w, "form-action", origins)
 }
 

@@ -191,7 +191,7 @@ func TestBodiesAreLimited(t *testing.T) {
 func TestFormActionTakesOriginsOnly(t *testing.T) {
 	f := newSite(t, "http://localhost:8080")
 	res := do(f.site.Browser(func(w http.ResponseWriter, r *http.Request) error {
-		web.AllowFormAction(w, r, "https://glpi.example.test", "http://127.0.0.1:*", "fr.academie.appli:", "data:", "https://evil.test; script-src *", "javascript:alert(1)", "https://x.test/path", "'unsafe-inline'")
+		web.AllowFormAction(w, "https://glpi.example.test", "http://127.0.0.1:*", "fr.academie.appli:", "data:", "https://evil.test; script-src *", "javascript:alert(1)", "https://x.test/path", "'unsafe-inline'")
 		return ok(w, r)
 	}), httptest.NewRequest("GET", "/", nil))
 	csp := res.Header.Get("Content-Security-Policy")
@@ -204,7 +204,7 @@ func TestPicturesOfOtherOriginsAreAllowedPerAnswer(t *testing.T) {
 	f := newSite(t, "http://localhost:8080")
 	res := do(f.site.Browser(func(w http.ResponseWriter, r *http.Request) error {
 		web.AllowImages(w, "https://glpi.example.test", "https://glpi.example.test", "https://x.test; script-src *", "*", "https://x.test/logo.png")
-		web.AllowFormAction(w, r, "https://glpi.example.test")
+		web.AllowFormAction(w, "https://glpi.example.test")
 		return ok(w, r)
 	}), httptest.NewRequest("GET", "/", nil))
 	csp := res.Header.Get("Content-Security-Policy")
