@@ -32,14 +32,18 @@ type connection struct {
 }
 
 // connectedPage is GET /account/applications: what each application may know
-// and do of who is signed in, and a button that takes it back. The directory is
-// not asked: what was given can be taken back while it is down.
+// and do of who is signed in, and a button that takes it back. Whom the gate
+// refuses sees none of it; while the directory is down, it is shown all the same.
 func (p *Provider) connectedPage(w http.ResponseWriter, r *http.Request) error {
 	const here = "/account/applications"
 	ctx, lang := r.Context(), web.Lang(r.Context())
 	sess := session.From(ctx)
 	if sess == nil {
 		return p.signin.Begin(w, r, signin.AccountRequest(here))
+	}
+	account := signin.AccountRequest(here)
+	if _, err := p.gate.Admit(ctx, sess.Person, account.Application, sess.SID); signin.Refused(err) != nil {
+		return p.signin.Begin(w, r, account) // says why
 	}
 	connections, err := p.store.connections(ctx, sess.Person)
 	if err != nil {

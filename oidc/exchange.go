@@ -81,7 +81,11 @@ func (g *exchangeGrant) HandleTokenEndpointRequest(ctx context.Context, request 
 	if err := g.mayAct(ctx, c, subject, i); err != nil {
 		return err
 	}
-	if i.scopes, err = narrowed(subject, target, words(form.Get("scope"))); err != nil {
+	holder := c
+	if i.source != nil {
+		holder = i.source
+	}
+	if i.scopes, err = narrowed(subject, holder, target, words(form.Get("scope"))); err != nil {
 		return err
 	}
 	i.client, i.targets, i.grant = c, []*Client{target}, subject.grant
@@ -119,9 +123,9 @@ func (g *exchangeGrant) mayAct(ctx context.Context, c *Client, subject *living, 
 }
 
 // narrowed are the scopes of the new token: of those of the subject token what
-// the resource knows, or the part of it that is asked.
-func narrowed(subject *living, target *Client, asked []string) ([]string, error) {
-	allowed := target.takes(words(subject.Scope))
+// its holder may still have and the resource knows, or the part of it that is asked.
+func narrowed(subject *living, holder, target *Client, asked []string) ([]string, error) {
+	allowed := target.takes(holder.takes(words(subject.Scope)))
 	if !within(asked, allowed) {
 		return nil, refused(fosite.ErrInvalidScope, "the subject token or the audience does not have this scope")
 	}

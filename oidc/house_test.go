@@ -52,6 +52,7 @@ func newHouse(t testing.TB, d *db.DB) *house {
 	h.signin.Register(Protocol, h.p.Finisher())
 	h.signin.Register(DeviceProtocol, h.p.DeviceFinisher())
 	h.signin.OnEnd(h.p.SessionEnded)
+	h.signin.AlsoHolds(h.p)
 	return h
 }
 
@@ -184,6 +185,14 @@ func onOneDB(t testing.TB) *db.DB { t.Helper(); return dbtest.Open(t, "sqlite") 
 
 // testAddress is where every request of the tests comes from.
 var testAddress = netip.MustParseAddr("127.0.0.1")
+
+// contains is "yes" or "no".
+func (p page) contains(text string) string {
+	if strings.Contains(p.body, text) {
+		return "yes"
+	}
+	return "no"
+}
 
 func (p page) must(t testing.TB, status int, text ...string) page {
 	t.Helper()

@@ -216,7 +216,7 @@ const (
 	findAccess  = `SELECT t.access_hash, t.origin, t.client, t.scope, t.audience, t.actors, t.created, t.access_ends, ` + findRest + ` WHERE t.access_hash = $1`
 	findRefresh = `SELECT t.access_hash, t.origin, t.client, t.scope, t.audience, t.actors, t.created,
 		CASE WHEN EXISTS (SELECT 1 FROM oidc_token c WHERE c.parent = $1) THEN 0 ELSE t.refresh_ends END, ` + findRest + ` WHERE t.refresh_hash = $1`
-	findRest = `g.id, g.person, g.sid, g.offline, g.acr, g.amr, g.auth_time, g.ended, COALESCE(g.level, 0), COALESCE(g.claims, '') FROM oidc_token t LEFT JOIN oidc_grant g ON g.id = t.grant_id`
+	findRest = `g.id, g.client, g.person, g.sid, g.offline, g.acr, g.amr, g.auth_time, g.ended, COALESCE(g.level, 0), COALESCE(g.claims, '') FROM oidc_token t LEFT JOIN oidc_grant g ON g.id = t.grant_id`
 )
 
 // find returns the token if it works now, else db.ErrNotFound. A rotated
@@ -236,11 +236,11 @@ func (s *store) find(ctx context.Context, plain string) (*living, error) {
 	}
 	l := &living{Refresh: query == findRefresh}
 	g := &l.grant
-	var id, person, sid, acr, amr *string
+	var id, client, person, sid, acr, amr *string
 	var offline *bool
 	err := s.db.QueryRow(ctx, query, hash).
 		Scan(&l.AccessHash, &l.Origin, &l.Client, &l.Scope, &l.Audience, &l.Actors, &l.Created, &l.Ends,
-			&id, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended, &g.Level, &g.Claims)
+			&id, &client, &person, &sid, &offline, &acr, &amr, &g.AuthTime, &g.Ended, &g.Level, &g.Claims)
 	if err != nil {
 		if !errors.Is(err, db.ErrNotFound) {
 			err = fmt.Errorf("find token: %w", err)
@@ -248,7 +248,7 @@ func (s *store) find(ctx context.Context, plain string) (*living, error) {
 		return nil, err
 	}
 	if id != nil {
-		g.ID, g.Person, g.SID, g.Offline, g.ACR, g.AMR = *id, *person, *sid, *offline, *acr, *amr
+		g.ID, g.Client, g.Person, g.SID, g.Offline, g.ACR, g.AMR = *id, *client, *person, *sid, *offline, *acr, *amr
 	}
 	orphan := l.Origin != originClient && g.ID == ""
 	if orphan || !g.Ended.IsZero() || !s.now().Before(l.Ends.Time) {

@@ -124,7 +124,7 @@ func TestASessionThatEndedByItselfTakesItsRefreshTokensAlong(t *testing.T) {
 	w.refusedWith(w.refresh("tool", bound.text("refresh_token")), "invalid_grant")
 }
 
-func TestTwoHundredParallelRefreshesLeaveOneFamily(t *testing.T) {
+func TestRow09TwoHundredParallelRefreshesLeaveOneFamily(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		a := w.tokens("tool", "scope", "openid offline_access")
 		var wg sync.WaitGroup
