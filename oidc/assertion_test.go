@@ -119,9 +119,13 @@ func TestAnApplicationAuthenticatesByItsKeyEverywhere(t *testing.T) {
 		code := w.code("keyed")
 		a := w.post("/oauth2/token", "", asserted(signForeign(t, ES256, w.claims(nil)), "client_id", "keyed", "grant_type", GrantCode, "code", code, "redirect_uri", back, "code_verifier", verifier))
 		w.must(a, 200)
-		for _, path := range []string{"/oauth2/introspect", "/oauth2/revoke"} {
+		for path, status := range map[string]int{"/oauth2/introspect": 200, "/oauth2/revoke": 200, "/oauth2/par": 201} {
 			for _, aud := range []string{w.http.URL, w.http.URL + "/oauth2/token", w.http.URL + path} {
-				w.must(w.post(path, "", asserted(signForeign(t, ES256, w.claims(map[string]any{"aud": aud})), "token", a.text("access_token"))), 200)
+				form := asserted(signForeign(t, ES256, w.claims(map[string]any{"aud": aud})), "token", a.text("access_token"))
+				if path == "/oauth2/par" {
+					form = request("keyed", "client_assertion", form.Get("client_assertion"), "client_assertion_type", typeClientAssertion)
+				}
+				w.must(w.post(path, "", form), status)
 			}
 		}
 		if w.trail("oidc.client", "") != 0 {
@@ -336,18 +340,36 @@ func TestAnAssertionIsGoodOnceHoweverManyPresentIt(t *testing.T) {
 func TestKeysAtAnAddressFollowTheirRotation(t *testing.T) {
 	w := onOne(t)
 	var set atomic.Pointer[json.RawMessage]
+	var hold atomic.Pointer[[2]chan struct{}]
 	first := jwksOfTests(ES256)
 	set.Store(&first)
-	keys := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(*set.Load()) }))
+	keys := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if h := hold.Load(); h != nil {
+			h[0] <- struct{}{}
+			<-h[1]
+		}
+		_, _ = rw.Write(*set.Load())
+	}))
 	t.Cleanup(keys.Close)
 	w.keyed(func(c *Client) { c.JWKS, c.JWKSURI = nil, keys.URL })
 	w.must(w.post("/oauth2/token", "", asserted(signForeign(t, ES256, w.claims(nil)))), 200)
 	second := jwksOfTests(RS256)
 	set.Store(&second)
 	w.refusedWith(w.post("/oauth2/token", "", asserted(signForeign(t, RS256, w.claims(nil)))), "invalid_client") // asked a moment ago
-	w.clock.pass(11 * time.Second)
+	w.clock.pass(time.Second)
 	w.must(w.post("/oauth2/token", "", asserted(signForeign(t, RS256, w.claims(nil)))), 200)
 	w.refusedWith(w.post("/oauth2/token", "", asserted(signForeign(t, ES256, w.claims(nil)))), "invalid_client")
+	// While the address is slow to answer, the keys that are known go on.
+	slow, release := make(chan struct{}), make(chan struct{})
+	hold.Store(&[2]chan struct{}{slow, release})
+	w.clock.pass(2 * time.Second)
+	stranger := make(chan answer)
+	go func() { stranger <- w.post("/oauth2/token", "", asserted(signForeign(t, ES256, w.claims(nil)))) }()
+	<-slow
+	w.must(w.post("/oauth2/token", "", asserted(signForeign(t, RS256, w.claims(nil)))), 200)
+	hold.Store(nil)
+	close(release)
+	w.refusedWith(<-stranger, "invalid_client")
 	keys.Close()
 	w.clock.pass(16 * time.Minute)
 	w.must(w.post("/oauth2/token", "", asserted(signForeign(t, RS256, w.claims(nil)))), 200) // what was known goes on

@@ -410,8 +410,8 @@ func checkRegistered(uri string, public bool) error {
 	}
 	switch u.Scheme {
 	case "https":
-		if u.Hostname() == "" {
-			return errors.New("names no host")
+		if !plainHost(u) {
+			return errors.New("names no host in plain letters")
 		}
 	case "http":
 		if !isLoopback(u.Hostname()) {

@@ -28,10 +28,11 @@ func (c *Client) keys() keySource { return keySource{c.JWKS, c.JWKSURI} }
 // for again because a token names one that is not among them.
 const (
 	foreignFresh = 15 * time.Minute
-	foreignAgain = 10 * time.Second
-	foreignMost  = 64 << 10 // bytes of a JWK Set
-	tokenMost    = 16 << 10 // bytes of a signed token
-	foreignDepth = 8        // levels of what it says
+	foreignAgain = time.Second // a client may sign by a new key at once
+	foreignSets  = 1000        // addresses remembered before old ones are dropped
+	foreignMost  = 64 << 10    // bytes of a JWK Set
+	tokenMost    = 16 << 10    // bytes of a signed token
+	foreignDepth = 8           // levels of what it says
 )
 
 // foreignAlgs may sign what comes from outside: asymmetric ones only.
@@ -47,9 +48,10 @@ type foreignKeys struct {
 }
 
 type foreignSet struct {
-	mu    sync.Mutex
-	keys  []jose.JSONWebKey
-	asked time.Time
+	mu     sync.Mutex
+	keys   []jose.JSONWebKey
+	asked  time.Time
+	asking bool
 }
 
 var (
@@ -100,34 +102,67 @@ func (f *foreignKeys) of(ctx context.Context, s keySource, again bool) ([]jose.J
 	}
 	one := f.byURI[s.uri]
 	if one == nil {
+		f.forget()
 		one = &foreignSet{}
 		f.byURI[s.uri] = one
 	}
 	f.mu.Unlock()
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	age := f.now().Sub(one.asked)
-	if one.keys != nil && age < foreignFresh && (!again || age < foreignAgain) {
-		return one.keys, nil
+	age, known := f.now().Sub(one.asked), one.keys
+	if known != nil && (one.asking || age < foreignFresh && (!again || age < foreignAgain)) {
+		return known, nil
 	}
-	if one.keys == nil && !one.asked.IsZero() && age < time.Second {
+	if known == nil && !one.asked.IsZero() && age < time.Second {
 		return nil, fmt.Errorf("%s did not answer with keys a moment ago", s.uri)
 	}
 	one.asked = f.now()
-	body, err := f.outside.get(ctx, s.uri, "application/jwk-set+json, application/json", foreignMost)
-	if err == nil {
-		var keys []jose.JSONWebKey
-		if keys, err = parseKeys(body); err == nil {
-			one.keys = keys
-			return keys, nil
+	if known != nil { // whoever comes meanwhile goes on with them, however long the address takes
+		one.asking = true
+		one.mu.Unlock()
+	}
+	keys, err := f.fetch(context.WithoutCancel(ctx), s.uri) // for all who wait, not for who asks
+	if known != nil {
+		one.mu.Lock()
+		one.asking = false
+	}
+	if err != nil {
+		one.asked = f.now() // it may have taken its time: whoever waited does not ask again
+		if known != nil {
+			return known, nil // what was known goes on until it can be asked again
 		}
-		err = fmt.Errorf("%s: %w", s.uri, err)
+		return nil, err
 	}
-	one.asked = f.now() // it may have taken its time: whoever waited does not ask again
-	if one.keys != nil {
-		return one.keys, nil // what was known goes on until it can be asked again
+	one.keys = keys
+	return keys, nil
+}
+
+func (f *foreignKeys) fetch(ctx context.Context, uri string) ([]jose.JSONWebKey, error) {
+	body, err := f.outside.get(ctx, uri, "application/jwk-set+json, application/json", foreignMost)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	keys, err := parseKeys(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", uri, err)
+	}
+	return keys, nil
+}
+
+// forget drops what has not been asked for long, when there is much: an
+// application that registers itself may change its address again and again.
+func (f *foreignKeys) forget() {
+	if len(f.byURI) < foreignSets {
+		return
+	}
+	for uri, one := range f.byURI {
+		if one.mu.TryLock() {
+			if f.now().Sub(one.asked) > foreignFresh {
+				delete(f.byURI, uri)
+			}
+			one.mu.Unlock()
+		}
+	}
 }
 
 // foreignToken is a JWS that somebody else signed, its signature checked.

@@ -313,7 +313,6 @@ func (x *examiner) strength() {
 	weak(e.usesSecret() && e.AuthMethod == "", "authentication", "its secret is taken in the header and in the body: auth_method names the one that it uses")
 	weak(e.usesSecret() && e.AuthMethod == AuthPost, "authentication", "its secret is in the body of requests, which logs of proxies keep more often than headers")
 	weak(e.TokenFormat != FormatOpaque, "access tokens", "JWT: a sign-out does not end those that are out, they last until they expire")
-	weak(e.TokenFormat == FormatOldJWT && e.TokenAlg == EdDSA, "access tokens", "Dovecot does not read EdDSA")
 	weak(e.Contact == "" && people, "contact", "nobody to ask: contact is shown when something goes wrong there")
 	weak(!e.Ends.IsZero() && e.Ends.Sub(x.now) < certificateSoon, "life", "it ends on %s", e.Ends.Format(time.DateOnly))
 	for _, s := range e.Secrets {

@@ -78,7 +78,7 @@ func TestExamineSaysWhatIsWrongAndWhatIsWeak(t *testing.T) {
 	}
 
 	plain := examine(ca, func(c *Client) {
-		c.RedirectURIs, c.PKCEWaived, c.TokenFormat, c.TokenAlg = []string{site.URL + "/cb", "http://127.0.0.1/cb", "https://nowhere.invalid/cb"}, true, FormatOldJWT, EdDSA
+		c.RedirectURIs, c.PKCEWaived, c.TokenFormat, c.TokenAlg = []string{site.URL + "/cb", "http://127.0.0.1/cb", "https://nowhere.invalid/cb"}, true, FormatOldJWT, ES256
 		c.ExchangeTo, c.Grants = []string{"imap", "nothing"}, []string{GrantCode, GrantExchange}
 	})
 	has(plain, FoundOK, "registration", "sound")
@@ -90,7 +90,7 @@ func TestExamineSaysWhatIsWrongAndWhatIsWeak(t *testing.T) {
 	has(plain, FoundWarn, "PKCE", "waived")
 	has(plain, FoundWarn, "algorithms", "RS256 only")
 	has(plain, FoundWarn, "authentication", "header and in the body")
-	has(plain, FoundWarn, "access tokens", "Dovecot")
+	has(plain, FoundWarn, "access tokens", "they last until")
 	has(plain, FoundWarn, "contact", "nobody")
 	has(plain, FoundWrong, "audience", "nothing")
 	has(plain, FoundOK, "secret", "since")

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -79,10 +80,23 @@ func checkOutside(address string) error {
 		return errors.New("is not an address")
 	case u.User != nil:
 		return errors.New("no user name in the address")
+	case !plainHost(u):
+		return errors.New("names no host in plain letters")
 	case u.Scheme == "http" && isLoopback(u.Hostname()), u.Scheme == "https":
 		return nil
 	}
 	return errors.New("must be https; http only on loopback")
+}
+
+// hostName is what every reader of an address takes for a host.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?$`)
+
+// plainHost tells whether the host is a name or an IP address as it is usually
+// written: a semicolon or a comma in it would be taken here for a part of the
+// name, and elsewhere, in a Content-Security-Policy, for the end of it.
+func plainHost(u *url.URL) bool {
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.Zone() == "" || hostName.MatchString(u.Hostname())
 }
 
 // get returns the body of address, at most most bytes long. An answer other

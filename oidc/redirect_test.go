@@ -35,7 +35,7 @@ func TestLoopbackAddressesTakeAnyPortAndNothingElse(t *testing.T) {
 			t.Errorf("accepted: %q", uri)
 		}
 	}
-	for _, uri := range []string{"javascript:alert(1)", "data:text/html,x", "http://tool.example.test/cb", "https://a@b.test/", "https://b.test/#f", "https://b.test/*", "https://*.b.test/", "https://b.test/a/../b", "//b.test", "/cb", "", "https://", "https://b.test/a b", "https://b.test\\c", "com.example.app:/cb"} {
+	for _, uri := range []string{"javascript:alert(1)", "data:text/html,x", "http://tool.example.test/cb", "https://a@b.test/", "https://b.test/#f", "https://b.test/*", "https://*.b.test/", "https://b.test/a/../b", "//b.test", "/cb", "", "https://", "https://b.test;script-src/", "https://b.test,x/", "https://b'.test/", "https://b!.test/", "https://[fe80::1%25eth0]/", "https://:443/", "https://b.test/a b", "https://b.test\\c", "com.example.app:/cb"} {
 		if checkRegistered(uri, false) == nil {
 			t.Errorf("may be registered: %q", uri)
 		}

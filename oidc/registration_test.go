@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"beffroi/internal/audit"
+	"beffroi/signin"
 )
 
 type doc map[string]any
@@ -456,6 +457,22 @@ func TestOfTwoChangesAtOnceOneWins(t *testing.T) {
 		wg.Wait()
 		if won.Load() != 1 {
 			t.Errorf("%d changes won", won.Load())
+		}
+	})
+}
+
+func TestTheTextsOfAStrangerAreTextOnThePages(t *testing.T) {
+	consenting(t, ConsentOnce, func(t *testing.T, w *world, _ *signin.Service, v *visitor) {
+		w.opened(RegistrationOpen, RegistrationPolicy{})
+		hostile := `"><script>alert(1)</script><img src=x onerror=alert(1)>`
+		a := w.newcomer("", doc{"client_name": hostile, "logo_uri": `https://new.example.test/x.png?"onerror=alert(1)//`, "policy_uri": `https://new.example.test/p?'"><script>`, "tos_uri": `https://new.example.test/t?"><script>`, "scope": "openid email"})
+		w.must(a, 201)
+		page, _ := v.question(v.authorize(a.text("client_id"), "redirect_uri", registeredBack, "scope", "openid email"))
+		if strings.Contains(page.body, "<script>alert") || strings.Contains(page.body, "<img src=x") || strings.Contains(page.body, `"onerror`) || strings.Contains(page.body, `"><script>`) || !strings.Contains(page.body, "&lt;script&gt;alert(1)") {
+			t.Errorf("%s", page.body)
+		}
+		if csp := page.header.Get("Content-Security-Policy"); !strings.Contains(csp, "script-src 'self';") || strings.Contains(csp, "unsafe") || strings.Count(csp, "script-src") != 1 {
+			t.Errorf("%s", csp)
 		}
 	})
 }

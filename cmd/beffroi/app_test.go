@@ -119,4 +119,19 @@ func TestApplicationsAreManagedByCommand(t *testing.T) {
 	app(0, "invite", "revoke", id)
 	app(1, "invite", "revoke", id)
 	app(0, "remove", "paie")
+
+	if code, out := invoke("check", "-dir", dir); strings.Contains(out, "may register") {
+		t.Errorf("check: %d, %s", code, out)
+	}
+	config, err := os.ReadFile(demoConfig(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := strings.Replace(string(config), "\nprovider:\n", "\nprovider:\n  registration: {mode: open}\n", 1)
+	if err := os.WriteFile(demoConfig(dir), []byte(opened), 0o600); err != nil || opened == string(config) {
+		t.Fatal(err)
+	}
+	if code, out := invoke("check", "-dir", dir); !strings.Contains(out, "anybody may register") {
+		t.Errorf("check of an open registration: %d, %s", code, out)
+	}
 }
