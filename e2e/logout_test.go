@@ -66,6 +66,46 @@ func TestSigningOutReachesTheOtherToolsInTheBrowser(t *testing.T) {
 	}
 }
 
+// The portal is a relying party like any other: it hears by the back channel that the provider's session has ended, long
+// before it would have asked.
+func TestSigningOutAtTheProviderEndsThePortalAtOnce(t *testing.T) {
+	w := newWorld(t, rig.Demo(t), "mdupont", "jmartin", "aadmin")
+	ctx := journey(t)
+	marie := visitor.New()
+	door, err := marie.Open(ctx, w.Portal+"/", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err := marie.SignIn(ctx, door, w.people["mdupont"], ""); err != nil || page.Status != 200 || !strings.HasPrefix(page.URL.String(), w.Portal) {
+		t.Fatalf("%v %s", err, page)
+	}
+	account, err := marie.Open(ctx, w.Provider+"/account", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out *visitor.Form
+	for _, f := range account.Forms() {
+		if strings.HasSuffix(f.Action, "/logout") {
+			out = f
+		}
+	}
+	if out == nil {
+		t.Fatalf("no way to sign out on %s", account)
+	}
+	if _, err := marie.Submit(ctx, out, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	testpeer.WaitFor(t, "the portal's session ending", 10*time.Second, func() bool { // it asks by itself every 30 s
+		page, err := marie.Open(ctx, w.Portal+"/", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.HasPrefix(page.URL.String(), w.Provider)
+	})
+	t.Logf("signed out of the portal after %s", time.Since(began).Round(time.Millisecond))
+}
+
 // A factor is reset at the command line while the application that must hear of it is down, and Beffroi is killed
 // meanwhile: mail connections die within seconds, and the application hears of it when it is back.
 func TestSignOutsAreToldThoughBeffroiIsKilled(t *testing.T) {

@@ -75,9 +75,10 @@ func (p *Provider) notifyDue(ctx context.Context) (int, error) {
 // writing down.
 func (p *Provider) notify(ctx context.Context, n notice) error {
 	err := p.deliver(ctx, n)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil // stopped half-way: the lease runs out and it is tried again
 	}
+	ctx = context.WithoutCancel(ctx) // what was heard is written down, also while this process ends
 	var answered *answeredError
 	wait := noticeWait(n.Attempts)
 	switch {
