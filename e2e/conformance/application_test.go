@@ -81,17 +81,17 @@ func (m *module) application(change ...func(map[string]any)) *application {
 // sharedKey is the key of most applications: making one costs as much as a hundred sign-ins.
 var sharedKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
-// newKey gives an RS256 key with a name of its own.
+// newKey gives an RS256 key without a name, as the suite's applications have it (GenerateRS256ClientJWKs).
 func (m *module) newKey() *jose.JSONWebKey {
 	m.Helper()
 	key, err := sharedKey()
 	if err != nil {
 		m.Fatal(err)
 	}
-	return &jose.JSONWebKey{Key: key, KeyID: random(12), Algorithm: "RS256", Use: "sig"}
+	return &jose.JSONWebKey{Key: key, Algorithm: "RS256", Use: "sig"}
 }
 
-// anotherKey makes an RS256 key that no other is like.
+// anotherKey makes an RS256 key that no other is like, with a name of its own, for keys at an address.
 func (m *module) anotherKey() *jose.JSONWebKey {
 	m.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -205,8 +205,8 @@ func (m *module) authenticate(a *application, form url.Values, aud ...string) fu
 		}
 		now := time.Now()
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", m.sign(a.key, "JWT", map[string]any{
-			"iss": a.id, "sub": a.id, "aud": audience, "jti": random(20), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		form.Set("client_assertion", m.sign(a.key, map[string]any{
+			"iss": a.id, "sub": a.id, "aud": audience, "jti": random(20), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 		}))
 	default:
 		return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(a.id), url.QueryEscape(a.secret)) }
@@ -214,10 +214,10 @@ func (m *module) authenticate(a *application, form url.Values, aud ...string) fu
 	return func(*http.Request) {}
 }
 
-// sign makes a JWT.
-func (m *module) sign(key *jose.JSONWebKey, typ string, claims map[string]any) string {
+// sign makes a JWT without a typ, as the suite does.
+func (m *module) sign(key *jose.JSONWebKey, claims map[string]any) string {
 	m.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}, nil)
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -255,5 +255,5 @@ func (m *module) foreignKey() *jose.JSONWebKey {
 // signedWithSecret signs the claims of a JWT anew, with the application's secret (HS256).
 func (m *module) signedWithSecret(token string) string {
 	m.Helper()
-	return m.sign(&jose.JSONWebKey{Key: []byte(password), Algorithm: "HS256"}, "JWT", payload(token))
+	return m.sign(&jose.JSONWebKey{Key: []byte(password), Algorithm: "HS256"}, payload(token))
 }

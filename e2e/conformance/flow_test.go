@@ -78,6 +78,13 @@ func (m *module) arrive(a *application, q url.Values, page *visitor.Page) url.Va
 		if form == nil {
 			m.Fatalf("the browser stops before the redirect URI: %s", page)
 		}
+		// a browser holds a form to this on every redirect that follows
+		if csp := page.Header.Get("Content-Security-Policy"); !slices.ContainsFunc(strings.Split(csp, ";"), func(rule string) bool {
+			words := strings.Fields(rule)
+			return len(words) > 0 && words[0] == "form-action" && slices.Contains(words, m.party.base)
+		}) {
+			m.Errorf("the form may not lead to the application: %s", csp)
+		}
 		var err error
 		if page, err = m.browser.Submit(m.Context(), form, changes, m.party.base); err != nil {
 			m.Fatal(err)

@@ -141,7 +141,7 @@ func logoutModifiedHint(m *module) {
 func logoutBadHint(m *module) {
 	_, q, page := m.signOut(leaving, func(q url.Values) {
 		now := time.Now()
-		q.Set("id_token_hint", m.sign(m.foreignKey(), "JWT", map[string]any{
+		q.Set("id_token_hint", m.sign(m.foreignKey(), map[string]any{
 			"iss": m.party.issuer, "sub": random(10), "aud": leaving, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
 		}))
 	})

@@ -156,7 +156,7 @@ func (m *module) post(address string, form url.Values, change ...func(*http.Requ
 	if err != nil {
 		m.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8") // as the suite's Spring writes it
 	for _, f := range change {
 		f(r)
 	}

@@ -113,7 +113,7 @@ func registrationTerms(m *module) {
 
 // registrationJWKSURI: OIDCCRegistrationJwksUri.
 func registrationJWKSURI(m *module) {
-	path, key := "/jwks/"+random(10), m.newKey()
+	path, key := "/jwks/"+random(10), m.anotherKey()
 	uri := m.party.publish(path, "application/json", marshal(publicSet(key)))
 	a := m.application(func(document map[string]any) {
 		delete(document, "jwks")

@@ -5,13 +5,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
-// objectOf makes the claims of a request object of a request, with what a signed one should say of its two ends.
+// objectOf makes the claims of a request object of a request: its parameters, who asks and who is asked. The suite's has no times.
 func (m *module) objectOf(a *application, q url.Values) map[string]any {
-	now := time.Now()
-	claims := map[string]any{"iss": a.id, "aud": m.party.issuer, "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(), "jti": random(20)}
+	claims := map[string]any{"iss": a.id, "aud": m.party.issuer}
 	for name := range q {
 		claims[name] = q.Get(name)
 	}
@@ -83,12 +81,12 @@ func requestURISigned(m *module) {
 		document["request_object_signing_alg"] = "RS256"
 	})
 	q := m.request(a)
-	uri := m.party.publish(path, "application/oauth-authz-req+jwt", m.sign(a.key, "oauth-authz-req+jwt", m.objectOf(a, q)))
+	uri := m.party.publish(path, "application/oauth-authz-req+jwt", m.sign(a.key, m.objectOf(a, q)))
 	m.complete(a, q, m.authorize(a, outside(q, "request_uri", uri+fragment)))
 	if calls := m.party.calls(path); len(calls) == 0 {
 		m.Error("the provider has not fetched the request object")
 	}
-	other := m.party.publish(path+"x", "application/oauth-authz-req+jwt", m.sign(a.key, "oauth-authz-req+jwt", m.objectOf(a, q)))
+	other := m.party.publish(path+"x", "application/oauth-authz-req+jwt", m.sign(a.key, m.objectOf(a, q)))
 	m.refusedWith(m.authorize(a, outside(q, "request_uri", other)), "invalid_request_uri", "invalid_request")
 	if len(m.party.calls(path+"x")) > 0 {
 		m.Error("the provider fetches an address that is not registered")
@@ -108,7 +106,7 @@ func requestObjectRedirect(m *module) {
 		return // it has no keys to sign with
 	}
 	signed := maps.Clone(around)
-	signed.Set("request", m.sign(a.key, "oauth-authz-req+jwt", m.objectOf(a, q)))
+	signed.Set("request", m.sign(a.key, m.objectOf(a, q)))
 	page := m.send(signed)
 	if to := page.Location(); strings.HasPrefix(to, bad) {
 		m.Fatalf("the browser is sent to %s", to)

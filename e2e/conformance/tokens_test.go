@@ -114,7 +114,7 @@ func marshal(v any) string {
 // refreshTokenKeyRotation: OIDCCRefreshTokenRPKeyRotation. An assertion with a key that the application has published since.
 func refreshTokenKeyRotation(m *module) {
 	path := "/jwks/" + random(10)
-	before := m.newKey()
+	before := m.anotherKey()
 	uri := m.party.publish(path, "application/json", marshal(publicSet(before)))
 	a := m.application(offline, func(document map[string]any) {
 		delete(document, "jwks")
