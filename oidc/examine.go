@@ -215,7 +215,10 @@ func (o *outside) shake(ctx context.Context, u *url.URL) (ends time.Time, err er
 // documents are fetched as the provider itself would.
 func (x *examiner) documents() {
 	if c := &x.e.Client; !c.keys().empty() {
-		x.keys()
+		x.keys("keys", c.keys(), map[string]string{"assertions": c.AssertionAlg, "request objects": c.RequestAlg})
+	}
+	for _, one := range x.e.AssertionIssuers {
+		x.keys("issuer "+one.Issuer, keySource{one.JWKS, one.JWKSURI}, nil)
 	}
 	if uri := x.e.SectorURI; uri != "" {
 		var listed []string
@@ -252,12 +255,12 @@ func (x *examiner) documents() {
 	}
 }
 
-// keys are those that it signs with.
-func (x *examiner) keys() {
-	const what = "keys"
-	set, where := []byte(x.e.JWKS), "its JWK Set"
+// keys are those that somebody signs with; wanted are the algorithms that must
+// be among them, by what is signed.
+func (x *examiner) keys(what string, source keySource, wanted map[string]string) {
+	set, where := []byte(source.set), "its JWK Set"
 	if len(set) == 0 {
-		where = x.e.JWKSURI
+		where = source.uri
 		var err error
 		if set, err = x.outside.get(x.ctx, where, "application/json", foreignMost); err != nil {
 			x.say(FoundWrong, what, "%v", err)
@@ -280,7 +283,7 @@ func (x *examiner) keys() {
 			}
 		}
 	}
-	for name, alg := range map[string]string{"assertions": x.e.AssertionAlg, "request objects": x.e.RequestAlg} {
+	for name, alg := range wanted {
 		if alg != "" && !slices.Contains(usable, alg) {
 			x.say(FoundWrong, what, "%s: no key can sign %s, the algorithm registered for its %s", where, alg, name)
 		}

@@ -102,6 +102,12 @@ func TestExamineSaysWhatIsWrongAndWhatIsWeak(t *testing.T) {
 	has(sound, FoundOK, "logo", "a picture")
 	has(sound, FoundWrong, "keys", "no key can sign ES256")
 	has(examine("", loopback), FoundWrong, "back-channel", "certificate")
+	vouched := examine(ca, loopback, func(c *Client) {
+		c.Grants = append(c.Grants, GrantJWTBearer)
+		c.AssertionIssuers = []AssertionIssuer{{Issuer: "good", JWKSURI: site.URL + "/keys"}, {Issuer: "bad", JWKSURI: site.URL + "/logo"}}
+	})
+	has(vouched, FoundOK, "issuer good", "RS256")
+	has(vouched, FoundWrong, "issuer bad", "not a JWK Set")
 	has(examine(ca, loopback, keyed("/weak")), FoundWrong, "keys", "1024 bits")
 	has(examine(ca, loopback, keyed("/nowhere")), FoundWrong, "keys", "404")
 	has(examine(ca, loopback, func(c *Client) { c.SectorURI, c.SubjectType = site.URL+"/sector", SubjectPairwise }), FoundWrong, "sector", "does not list")
