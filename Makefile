@@ -39,7 +39,7 @@ test:
 	@$(GO) vet ./...
 	@echo "test: go test (about ten minutes on two cores)"
 	@$(GO) test -count=1 -timeout 15m ./...
-	@echo "test: fuzzing, each target for 20 s"
+	@echo "test: fuzzing, each target for 20 s (about four minutes)"
 	@sh .ci/fuzz
 	@echo "test: everything passed"
 
