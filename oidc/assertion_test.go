@@ -281,7 +281,7 @@ func TestTheRegisteredMethodIsTheOnlyOne(t *testing.T) {
 	w.refusedWith(w.post("/oauth2/token", "", form("spa", "guess")), "invalid_client")
 }
 
-func TestAnAssertionIsGoodOnceHoweverManyPresentIt(t *testing.T) {
+func TestRow22AnAssertionIsGoodOnceHoweverManyPresentIt(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.keyed()
 		w.keyed(func(c *Client) { c.ID = "keyed2" })

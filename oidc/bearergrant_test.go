@@ -192,7 +192,7 @@ func TestAnAssertionMustSayExactlyWhatItMust(t *testing.T) {
 	}
 }
 
-func TestAnAssertionOpensNoMoreThanItsPersonAndItsIssuerMay(t *testing.T) {
+func TestRow07AnAssertionOpensNoMoreThanItsPersonAndItsIssuerMay(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.registerKiosks(func(c *Client) { c.Groups = []string{"helpdesk"} })
 		weak := func(sub string) answer { return w.vouch("kiosk", signForeign(t, ES256, w.says(sub))) }

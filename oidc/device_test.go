@@ -307,7 +307,7 @@ func TestTwoHundredParallelAnswersMakeOneAuthorization(t *testing.T) {
 	})
 }
 
-func TestADevicesPersonIsAskedAboutAtEveryStep(t *testing.T) {
+func TestRow07ADevicesPersonIsAskedAboutAtEveryStep(t *testing.T) {
 	inHouses(t, func(t *testing.T, h *house) {
 		for name, fall := range map[string]func(){
 			"disabled": func() { h.people.change(paul, func(p *directory.Person) { p.Disabled = true }) },

@@ -112,25 +112,49 @@ func TestRow21NoForgedJWTPassesAnywhere(t *testing.T) {
 func TestRow21OneKindOfTokenIsNeverTakenForAnother(t *testing.T) {
 	w := onOne(t)
 	w.registerFormats()
+	w.keyed()
 	w.register(tool(func(c *Client) { c.ID, c.UserinfoAlg, c.Home = "signed", RS256, "" }))
 	for _, client := range []string{"jwt", "old-jwt"} {
 		a := w.tokens(client, "scope", "openid mail groups")
 		exchanged := w.exchange(client, a.text("access_token"), "audience", "dovecot", "scope", "mail").text("access_token")
 		userinfo := w.userinfo(w.tokens("signed").text("access_token")).body
 		introspection := w.introspectJWT(client, a.text("access_token")).body
-		for name, token := range map[string]string{"access token": a.text("access_token"), "exchanged": exchanged, "userinfo": userinfo, "introspection": introspection} {
+		logout, err := w.p.logoutToken(t.Context(), w.client(client), notice{Person: marie, SID: "sid-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds := map[string]string{"ID token": a.text("id_token"), "access token": a.text("access_token"), "exchanged": exchanged, "userinfo": userinfo, "introspection": introspection, "logout token": logout}
+		for name, token := range kinds {
 			if strings.Count(token, ".") != 2 {
 				t.Fatalf("%s: %q", name, token)
 			}
-			if _, err := w.p.readHint(t.Context(), token); err == nil {
-				t.Errorf("%s passes for an ID token", name)
+			if _, err := w.p.readHint(t.Context(), token); (err == nil) != (name == "ID token") {
+				t.Errorf("%s as an id_token_hint: %v", name, err)
 			}
-		}
-		for name, token := range map[string]string{"ID token": a.text("id_token"), "userinfo": userinfo, "introspection": introspection} {
-			if _, err := w.p.store.find(t.Context(), token); err == nil {
-				t.Errorf("%s passes for an access token", name)
+			a := w.authorize(request(client, "id_token_hint", token))
+			if (a.location().Get("code") != "") != (name == "ID token") {
+				t.Errorf("%s as a hint of a request: %s", name, a.header.Get("Location"))
 			}
-			w.refusedWith(w.exchange(client, token, "scope", "mail"), "invalid_grant")
+			access := name == "access token" || name == "exchanged"
+			if _, err := w.p.store.find(t.Context(), token); (err == nil) != access {
+				t.Errorf("%s as an access token: %v", name, err)
+			}
+			if w.active(client, token) != access {
+				t.Errorf("%s is introspected", name)
+			}
+			if status := w.userinfo(token).status; (status == 200) != (name == "access token") {
+				t.Errorf("%s at userinfo: %d", name, status)
+			}
+			if !access {
+				w.refusedWith(w.exchange(client, token, "scope", "mail"), "invalid_grant")
+			}
+			w.refusedWith(w.refresh(client, token), "invalid_grant")
+			w.refusedWith(w.redeem(client, token), "invalid_grant")
+			w.refusedWith(w.post("/oauth2/token", "", asserted(token)), "invalid_client")
+			w.refusedWith(w.post("/oauth2/token", "", asserted(token, "client_id", "keyed")), "invalid_client")
+			if e := w.authorize(request("jar", "request", token)).location().Get("error"); e != "invalid_request_object" {
+				t.Errorf("%s as a request object: %q", name, e)
+			}
 		}
 	}
 }

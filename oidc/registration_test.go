@@ -272,7 +272,7 @@ func TestTheInvitationSaysWhatMayBeRegistered(t *testing.T) {
 	}
 }
 
-func TestNoMemberOfADocumentSetsWhatIsTheOperatorsToSet(t *testing.T) {
+func TestRow24NoMemberOfADocumentSetsWhatIsTheOperatorsToSet(t *testing.T) {
 	w := onOne(t)
 	w.opened(RegistrationOpen, RegistrationPolicy{Groups: []string{"helpdesk"}, Assurance: 2})
 	hostile := doc{"id": "tool", "client_id": "tool", "groups": []string{}, "Groups": nil, "assurance": 1, "consent": "never", "profile": "proconnect", "audience": "imap2", "resources": []string{"https://x.test/"},

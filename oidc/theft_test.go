@@ -15,7 +15,7 @@ import (
 
 // What providers before us got wrong, class by class.
 
-func TestNobodyIsAdmittedOnAnyGrantOnceDisabledGoneOrOutOfTheGroup(t *testing.T) {
+func TestRow07NobodyIsAdmittedOnAnyGrantOnceDisabledGoneOrOutOfTheGroup(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		fall := map[string]func(){
 			"disabled": func() { w.people.change(paul, func(p *directory.Person) { p.Disabled = true }) },
@@ -87,7 +87,7 @@ func TestTheGateIsAskedOncePerGrant(t *testing.T) {
 	}
 }
 
-func TestSigningOutEndsWhatLivesByTheSessionAndEverywhereEndsAll(t *testing.T) {
+func TestRow10SigningOutEndsWhatLivesByTheSessionAndEverywhereEndsAll(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		offline, bound := w.tokens("tool", "scope", "openid offline_access"), w.tokens("tool", "scope", "openid")
 		unspent := w.code("tool")
@@ -162,7 +162,7 @@ func TestRow09TwoHundredParallelRefreshesLeaveOneFamily(t *testing.T) {
 	})
 }
 
-func TestAnotherApplicationCannotUseACodeOrARefreshToken(t *testing.T) {
+func TestRow19AnotherApplicationCannotUseACodeOrARefreshToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		code := w.code("tool")
 		w.refusedWith(w.redeem("other", code), "invalid_grant")

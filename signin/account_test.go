@@ -207,11 +207,11 @@ func TestDirectoryDownIsSaid(t *testing.T) {
 	})
 }
 
-// TestNoSequenceOfPostsRaisesAssurance sends steps out of order, empty, twice
+// TestRow15NoSequenceOfPostsRaisesAssurance sends steps out of order, empty, twice
 // and from other flows, and holds every answer that an application gets against
 // what the browser really proved. Others were taken past a factor by an empty
 // post (CVE-2026-49443) or by a change between two steps (GHSA-wc43-73w7-x2f5).
-func TestNoSequenceOfPostsRaisesAssurance(t *testing.T) {
+func TestRow15NoSequenceOfPostsRaisesAssurance(t *testing.T) {
 	d := dbtest.Open(t, "sqlite")
 	g := newRig(t, d, Config{PasswordLimit: 100, FactorLimit: 100, AddressLimit: 1_000_000, MaxFlows: 10_000_000})
 	g.enrol("id-mdupont")

@@ -120,7 +120,7 @@ func TestPasswordThatCannotBeSentDoesNotHideWhoIsCounted(t *testing.T) {
 	})
 }
 
-func TestEverySpellingOfALoginSharesOneCounter(t *testing.T) {
+func TestRow17EverySpellingOfALoginSharesOneCounter(t *testing.T) {
 	each(t, Config{}, func(t *testing.T, g *rig) {
 		b := g.browser()
 		page := b.get("/begin?app=weak")

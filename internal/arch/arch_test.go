@@ -94,35 +94,46 @@ func TestWhatTheHouseAllowsIsAllowed(t *testing.T) {
 
 func TestPlantedCallsAreSeen(t *testing.T) {
 	for text, test := range map[string]bool{
-		"package p\nimport \"net/http\"\nfunc h(w http.ResponseWriter) { http.Error(w, \"no\", 500) }":                     false,
-		"package p\nfunc f(given, clientSecret string) bool { return given == clientSecret }":                              false,
-		"package p\nfunc f(c struct{ Secret string }, given string) bool { return c.Secret != given }":                     false,
-		"package p\nimport \"beffroi/internal/secret\"\nfunc f(a, b string) bool { return secret.Hash(a) == b }":           false,
-		"package p\nimport \"bytes\"\nfunc f(passwordHash, given []byte) bool { return bytes.Equal(given, passwordHash) }": false,
-		"package p\nfunc init() {}": false,
-		"package p\nimport \"testing\"\nfunc TestX(t *testing.T) { t.Skip(\"no server\") }": true,
-		"package p\n// TO" + "DO later\nvar x int":                                          false,
+		"import \"net/http\"\nfunc h(w http.ResponseWriter) { http.Error(w, \"no\", 500) }": false,
+		"func init() {}": false,
+		"import \"testing\"\nfunc TestX(t *testing.T) { t.Skip(\"no server\") }": true,
+		"// TO" + "DO later\nvar x int":                                          false,
 	} {
-		set := token.NewFileSet()
-		file, err := parser.ParseFile(set, "p.go", text, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
+		if found := bannedIn(t, text, test); len(found) != 1 {
+			t.Errorf("%q: %v", text, found)
 		}
-		if found := Banned(Source{Name: "p.go", Test: test, File: file, set: set}); len(found) != 1 {
+	}
+}
+
+// Row 30: a secret compared byte by byte is seen wherever it is written (TestNothingBannedStandsInTheHouse looks there).
+func TestRow30ASecretComparedByteByByteIsSeen(t *testing.T) {
+	for _, text := range []string{
+		"func f(given, clientSecret string) bool { return given == clientSecret }",
+		"func f(c struct{ Secret string }, given string) bool { return c.Secret != given }",
+		"import \"beffroi/internal/secret\"\nfunc f(a, b string) bool { return secret.Hash(a) == b }",
+		"import \"bytes\"\nfunc f(passwordHash, given []byte) bool { return bytes.Equal(given, passwordHash) }",
+	} {
+		if found := bannedIn(t, text, false); len(found) != 1 {
 			t.Errorf("%q: %v", text, found)
 		}
 	}
 }
 
 func TestWhatTellsNothingMayBeCompared(t *testing.T) {
+	if found := bannedIn(t, "func f(secret string, hash []byte) bool { return secret == \"\" || hash != nil || len(secret) == 43 }", false); len(found) != 0 {
+		t.Error(found)
+	}
+}
+
+// bannedIn is what Banned says of a file.
+func bannedIn(t *testing.T, text string, test bool) []string {
+	t.Helper()
 	set := token.NewFileSet()
-	file, err := parser.ParseFile(set, "p.go", "package p\nfunc f(secret string, hash []byte) bool { return secret == \"\" || hash != nil || len(secret) == 43 }", parser.ParseComments)
+	file, err := parser.ParseFile(set, "p.go", "package p\n"+text, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found := Banned(Source{Name: "p.go", File: file, set: set}); len(found) != 0 {
-		t.Error(found)
-	}
+	return Banned(Source{Name: "p.go", Test: test, File: file, set: set})
 }
 
 func TestTheBinaryCarriesNoTestLibrary(t *testing.T) {
