@@ -265,7 +265,7 @@ func TestAnAssertionReplacesNoConsent(t *testing.T) {
 func TestImplicitAndPasswordAreNotOffered(t *testing.T) {
 	w := onOne(t)
 	for _, grant := range []string{"password", "implicit", "token", "id_token", "urn:ietf:params:oauth:grant-type:saml2-bearer", "urn:openid:params:grant-type:ciba", ""} {
-		a := w.post("/oauth2/token", "tool", url.Values{"grant_type": {grant}, "username": {"mdupont"}, "password": {rightPassword}, "scope": {"openid"}})
+		a := w.post("/oauth2/token", "tool", url.Values{"grant_type": {grant}, "username": {"mdupont"}, "password": {password}, "scope": {"openid"}})
 		want := "unsupported_grant_type"
 		if grant == "" {
 			want = "invalid_request"

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
 	"beffroi/directory"
 	"beffroi/internal/audit"
 	"beffroi/internal/secret"
@@ -518,4 +521,40 @@ func TestADevicesTokensAreForTheResourcesThatItNamed(t *testing.T) {
 		h.refusedWith(h.asks("tool", "scope", "openid mail", "resource", "dav"), "invalid_target")
 		h.refusedWith(h.asks("tool", "scope", "openid", "resource", "imap"), "invalid_scope")
 	})
+}
+
+func TestAnotherLibrarysDeviceSignsIn(t *testing.T) {
+	h := newHouse(t, onOneDB(t))
+	provider, err := gooidc.NewProvider(t.Context(), h.http.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint := provider.Endpoint()
+	if endpoint.DeviceAuthURL != h.http.URL+"/oauth2/device_authorization" {
+		t.Fatalf("discovery names %q", endpoint.DeviceAuthURL)
+	}
+	endpoint.AuthStyle = oauth2.AuthStyleInParams
+	device := oauth2.Config{ClientID: "printer", Endpoint: endpoint, Scopes: []string{"openid", "profile", "offline_access"}}
+	asked, err := device.DeviceAuth(t.Context())
+	if err != nil || asked.Interval != 5 || asked.VerificationURI == "" || asked.VerificationURIComplete == "" {
+		t.Fatalf("%+v %v", asked, err)
+	}
+	complete, err := url.Parse(asked.VerificationURIComplete)
+	if err != nil {
+		t.Fatal(err)
+	}
+	phone := h.guest().signsIn("mdupont")
+	p := phone.get(complete.RequestURI())
+	p.must(t, 200, asked.UserCode)
+	p = phone.submit(p, "user_code", asked.UserCode)
+	phone.answers(p, "allow").must(t, 200, "The device is allowed")
+	asked.Interval = 1 // of real seconds; the provider's clock stands still
+	tokens, err := device.DeviceAccessToken(t.Context(), asked)
+	if err != nil || tokens.RefreshToken == "" {
+		t.Fatalf("%+v %v", tokens, err)
+	}
+	raw, _ := tokens.Extra("id_token").(string)
+	if sub := h.idClaims("printer", raw)["sub"]; sub != marie {
+		t.Errorf("sub %v", sub)
+	}
 }

@@ -52,6 +52,7 @@ func newHouse(t testing.TB, d *db.DB) *house {
 	h.signin.Register(Protocol, h.p.Finisher())
 	h.signin.Register(DeviceProtocol, h.p.DeviceFinisher())
 	h.signin.OnEnd(h.p.SessionEnded)
+	h.signin.OnLeave(h.p.Frames)
 	h.signin.AlsoHolds(h.p)
 	return h
 }
@@ -159,7 +160,7 @@ func (v *guest) signsIn(login string) *guest {
 
 func (v *guest) password(p page, login string) page {
 	v.h.t.Helper()
-	return v.submit(p, "username", login, "password", rightPassword)
+	return v.submit(p, "username", login, "password", password)
 }
 
 // code sends the present code of the person's second factor.

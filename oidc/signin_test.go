@@ -1,10 +1,8 @@
 package oidc
 
 import (
-	"context"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -14,57 +12,17 @@ import (
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
 	"beffroi/internal/db/dbtest"
-	"beffroi/internal/session"
-	"beffroi/internal/web"
 	"beffroi/mfa"
 	"beffroi/signin"
 )
 
-const password = "Beffroi-59!"
-
-// passwords lets the people of a world sign in for real.
-type passwords struct{ *people }
-
-func (d passwords) Authenticate(ctx context.Context, login, given string) (directory.Person, directory.Outcome, error) {
-	person, err := d.ByLogin(ctx, login)
-	switch {
-	case err != nil:
-		return directory.Person{}, directory.Outcome{Result: directory.Unknown}, nil
-	case given != password:
-		return person, directory.Outcome{Result: directory.Wrong}, nil
-	}
-	return person, directory.Outcome{Result: directory.OK, Proven: true}, nil
-}
-
-// realWorld is a world whose door is signin itself.
+// realWorld is a house with an application that asks for two factors.
 func realWorld(t *testing.T, d *db.DB) (*world, *signin.Service, *mfa.Service) {
 	t.Helper()
-	w := newWorld(t, d)
-	dir := passwords{w.people}
-	sessions := session.New(d, session.Config{Site: "provider", Now: w.clock.now})
-	factors := mfa.New(d, testSealer, w.audit, mfa.Config{Issuer: "Académie de test"}, w.clock.now)
-	door, err := signin.New(signin.Dependencies{DB: d, Audit: w.audit, Directory: dir, MFA: factors, Sessions: sessions, Now: w.clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	w.http = httptest.NewServer(mux)
-	t.Cleanup(w.http.Close)
-	base, _ := url.Parse(w.http.URL)
-	clients := append(w.files, tool(func(c *Client) { c.ID, c.Assurance = "strong", 2 }))
-	w.p, err = New(Dependencies{DB: d, Sealer: testSealer, Audit: w.audit, Directory: dir, Gate: door.Gate(), SignIn: door,
-		Config: Config{Issuer: w.http.URL, Applications: clients, ProConnect: sampleProConnect()}, Now: w.clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	door.Register(Protocol, w.p.Finisher())
-	door.OnEnd(w.p.SessionEnded)
-	door.OnLeave(w.p.Frames)
-	door.AlsoHolds(w.p)
-	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, ProviderURL: w.http.URL, Sessions: sessions, Audit: w.audit, Person: signin.PersonInfo})
-	w.p.Mount(mux, site)
-	door.Mount(mux, site)
-	return w, door, factors
+	h := newHouse(t, d)
+	h.people.change(marie, func(p *directory.Person) { p.Language = "fr" })
+	h.register(tool(func(c *Client) { c.ID, c.Assurance = "strong", 2 }))
+	return h.world, h.signin, h.mfa
 }
 
 // visitor is a browser with cookies.

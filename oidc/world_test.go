@@ -81,17 +81,17 @@ func (d *people) ByID(_ context.Context, id string) (directory.Person, error) {
 	return p, nil
 }
 
-// rightPassword is everybody's.
-const rightPassword = "Beffroi-59!"
+// password is everybody's.
+const password = "Beffroi-59!"
 
-func (d *people) Authenticate(ctx context.Context, login, password string) (p directory.Person, o directory.Outcome, err error) {
+func (d *people) Authenticate(ctx context.Context, login, given string) (p directory.Person, o directory.Outcome, err error) {
 	p, err = d.ByLogin(ctx, login)
 	switch {
 	case err == directory.ErrUnknown:
 		return p, directory.Outcome{Result: directory.Unknown}, nil
 	case err != nil:
 		return p, o, err
-	case password != rightPassword:
+	case given != password:
 		return p, directory.Outcome{Result: directory.Wrong}, nil
 	case p.Disabled:
 		return p, directory.Outcome{Result: directory.Disabled, Proven: true}, nil
@@ -313,7 +313,7 @@ func buildWorld(t testing.TB, d *db.DB, change func(w *world, parts *Dependencie
 	if err != nil {
 		t.Fatal(err)
 	}
-	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, Sessions: sessions, Audit: w.audit})
+	site := web.NewSite(web.SiteConfig{Kind: "provider", Name: "Académie de test", BaseURL: base, ProviderURL: w.http.URL, Sessions: sessions, Audit: w.audit})
 	w.p.Mount(mux, site)
 	if mount != nil {
 		mount(mux, site)
