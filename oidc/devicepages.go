@@ -93,7 +93,7 @@ func (p *Provider) guessDevice(ctx context.Context, code string) (d device, err 
 	counts := []count{{address, wrongOfStrangers}}
 	actor, target := audit.Anonymous(), ""
 	if sess := session.From(ctx); sess != nil {
-		counts = []count{{"code:" + sess.Person, wrongOfPerson}, {address, wrongOfAddress}}
+		counts = []count{{"code of:" + sess.Person, wrongOfPerson}, {address, wrongOfAddress}}
 		actor, target = personHere(ctx, sess.Person), sess.Person
 	}
 	// What follows is counted even if the visitor has gone: leaving early must
