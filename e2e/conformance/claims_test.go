@@ -58,7 +58,7 @@ func (m *module) keys() jose.JSONWebKeySet {
 // verify checks a JWT of the provider against its keys and gives header and claims.
 func (m *module) verify(text, alg string) (header, claims map[string]any) {
 	m.Helper()
-	signed, err := jose.ParseSigned(text, signatures)
+	signed, err := jose.ParseSignedCompact(text, signatures)
 	if err != nil {
 		m.Fatalf("no signed JWT: %v: %.200s", err, text)
 	}
