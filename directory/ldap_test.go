@@ -245,23 +245,26 @@ func TestAPasswordFileLosesOnlyItsNewline(t *testing.T) {
 func TestAnUnknownLoginTakesAsLongAsAWrongPassword(t *testing.T) {
 	s := testpeer.Slapd(t)
 	d := open(t, academy(s))
-	measure := func(login string) time.Duration {
-		best := time.Hour
-		for range 30 {
-			began := time.Now()
-			if _, outcome, err := d.Authenticate(t.Context(), login, "faux"); err != nil || outcome.OK() {
-				t.Fatal(outcome.Result, err)
-			}
-			best = min(best, time.Since(began))
-		}
-		return best
-	}
 	s.Modify("dn: cn=default,ou=policies," + s.BaseDN + "\nchangetype: modify\nreplace: pwdLockout\npwdLockout: FALSE\n")
-	measure("mdupont")
-	known, unknown := measure("mdupont"), measure("personne.inconnue")
-	if unknown < known/2 || unknown > 3*known {
-		t.Errorf("a wrong password takes %s, an unknown login %s", known, unknown)
+	try := func(login string) time.Duration {
+		began := time.Now()
+		if _, outcome, err := d.Authenticate(t.Context(), login, "faux"); err != nil || outcome.OK() {
+			t.Fatal(outcome.Result, err)
+		}
+		return time.Since(began)
 	}
+	// By turns and at their best, so that what else the machine does weighs on both.
+	var known, unknown time.Duration
+	for range 5 {
+		known, unknown = time.Hour, time.Hour
+		for range 60 {
+			known, unknown = min(known, try("mdupont")), min(unknown, try("personne.inconnue"))
+		}
+		if unknown >= known/2 && unknown <= 3*known {
+			return
+		}
+	}
+	t.Errorf("a wrong password takes %s, an unknown login %s", known, unknown)
 }
 
 // BenchmarkSignIn is one sign-in at slapd: search, bind, search of groups.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
+
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -15,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"beffroi/internal/testpeer"
 )
 
 // lineWriter collects what a running command prints and tells when a line has come.
@@ -37,12 +41,7 @@ func (w *lineWriter) String() string {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", testpeer.FreePort(t)) // nobody else's, in any test binary
 }
 
 type liveDemo struct {
