@@ -292,7 +292,9 @@ func TestRow15NoSequenceOfPostsRaisesAssurance(t *testing.T) {
 			if level == "2" && !factor[who] {
 				t.Fatalf("%s has two factors without a code", who)
 			}
-			if data := g.data(a); level != strconv.Itoa(int(data.Level)) || a.left.Query().Get("amr") != strings.Join(data.AMR, " ") {
+			// A session may know of a factor that a fresh sign-in did not ask for again; never the other way round.
+			n, _ := strconv.Atoi(level)
+			if data := g.data(a); Level(n) > data.Level || Level(n) == data.Level && a.left.Query().Get("amr") != strings.Join(data.AMR, " ") || n == 1 && a.left.Query().Get("amr") != "pwd" {
 				t.Fatalf("the answer says level %s and %s, the session %+v", level, a.left.Query().Get("amr"), data)
 			}
 			if strings.HasPrefix(a.left.Query().Get("raw"), "strong") && level != "2" {
