@@ -42,7 +42,7 @@ func (p *Provider) tellApplication(ctx context.Context, n notice) error {
 	if err != nil {
 		return err
 	}
-	return p.outside.post(ctx, c.BackchannelLogout, url.Values{"logout_token": {token}})
+	return p.outside.to(c, c.BackchannelLogout).post(ctx, c.BackchannelLogout, url.Values{"logout_token": {token}})
 }
 
 // logoutToken says that a session of the person, or the person everywhere, has

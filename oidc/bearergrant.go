@@ -102,7 +102,7 @@ func (p *Provider) vouched(ctx context.Context, c *Client, token string) (issuer
 		return issuer, nil, no("issuer", "the application does not trust the issuer of the assertion")
 	}
 	issuer = c.AssertionIssuers[at]
-	a, err = p.readAssertion(ctx, keySource{issuer.JWKS, issuer.JWKSURI}, token, foreignAlgs, []string{p.cfg.Issuer, p.cfg.Issuer + "/oauth2/token"})
+	a, err = p.readAssertion(ctx, keySource{set: issuer.JWKS, uri: issuer.JWKSURI}, token, foreignAlgs, []string{p.cfg.Issuer, p.cfg.Issuer + "/oauth2/token"})
 	var says *errAssertion
 	switch {
 	case errors.As(err, &says):

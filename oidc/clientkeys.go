@@ -3,6 +3,7 @@ package oidc
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,12 +18,14 @@ import (
 type keySource struct {
 	set json.RawMessage
 	uri string
+	// stranger: nobody of the academy has looked at the address.
+	stranger bool
 }
 
 func (s keySource) empty() bool { return len(s.set) == 0 && s.uri == "" }
 
 // keys is where the client's own keys are.
-func (c *Client) keys() keySource { return keySource{c.JWKS, c.JWKSURI} }
+func (c *Client) keys() keySource { return keySource{c.JWKS, c.JWKSURI, c.keptOut(c.JWKSURI)} }
 
 // How long keys from an address are remembered, and how soon they may be asked
 // for again because a token names one that is not among them.
@@ -33,6 +36,12 @@ const (
 	foreignMost  = 64 << 10    // bytes of a JWK Set
 	tokenMost    = 16 << 10    // bytes of a signed token
 	foreignDepth = 8           // levels of what it says
+
+	// Keys that are too short to prove anything (RFC 7518 §3.3), or so long or so
+	// many that verifying one false signature would keep this server busy.
+	rsaLeast = 2048
+	rsaMost  = 8192
+	keysMost = 50
 )
 
 // foreignAlgs may sign what comes from outside: asymmetric ones only.
@@ -44,7 +53,14 @@ type foreignKeys struct {
 	now     func() time.Time
 
 	mu    sync.Mutex
-	byURI map[string]*foreignSet
+	known map[keyAddress]*foreignSet
+}
+
+// keyAddress tells apart what strangers have asked and what others have: of one
+// address, they must not see or spoil each other's answers.
+type keyAddress struct {
+	uri      string
+	stranger bool
 }
 
 type foreignSet struct {
@@ -77,12 +93,18 @@ func parseKeys(set []byte) ([]jose.JSONWebKey, error) {
 		if !k.Valid() || !k.IsPublic() {
 			return nil, errors.New("holds a key that is not public")
 		}
+		if public, ok := k.Key.(*rsa.PublicKey); ok && (public.N.BitLen() < rsaLeast || public.N.BitLen() > rsaMost) {
+			return nil, fmt.Errorf("holds an RSA key of %d bits: %d to %d are taken", public.N.BitLen(), rsaLeast, rsaMost)
+		}
 		if k.Use == "" || k.Use == "sig" {
 			keys = append(keys, k)
 		}
 	}
-	if len(keys) == 0 {
+	switch n := len(keys); {
+	case n == 0:
 		return nil, errors.New("holds no key that can verify a signature")
+	case n > keysMost:
+		return nil, fmt.Errorf("holds %d keys: at most %d are taken", n, keysMost)
 	}
 	return keys, nil
 }
@@ -97,14 +119,15 @@ func (f *foreignKeys) of(ctx context.Context, s keySource, again bool) ([]jose.J
 		return nil, errNoKeys
 	}
 	f.mu.Lock()
-	if f.byURI == nil {
-		f.byURI = map[string]*foreignSet{}
+	if f.known == nil {
+		f.known = map[keyAddress]*foreignSet{}
 	}
-	one := f.byURI[s.uri]
+	at := keyAddress{s.uri, s.stranger}
+	one := f.known[at]
 	if one == nil {
 		f.forget()
 		one = &foreignSet{}
-		f.byURI[s.uri] = one
+		f.known[at] = one
 	}
 	f.mu.Unlock()
 	one.mu.Lock()
@@ -121,7 +144,7 @@ func (f *foreignKeys) of(ctx context.Context, s keySource, again bool) ([]jose.J
 		one.asking = true
 		one.mu.Unlock()
 	}
-	keys, err := f.fetch(context.WithoutCancel(ctx), s.uri) // for all who wait, not for who asks
+	keys, err := f.fetch(context.WithoutCancel(ctx), s) // for all who wait, not for who asks
 	if known != nil {
 		one.mu.Lock()
 		one.asking = false
@@ -137,30 +160,43 @@ func (f *foreignKeys) of(ctx context.Context, s keySource, again bool) ([]jose.J
 	return keys, nil
 }
 
-func (f *foreignKeys) fetch(ctx context.Context, uri string) ([]jose.JSONWebKey, error) {
-	body, err := f.outside.get(ctx, uri, "application/jwk-set+json, application/json", foreignMost)
+func (f *foreignKeys) fetch(ctx context.Context, s keySource) ([]jose.JSONWebKey, error) {
+	out := f.outside
+	if s.stranger {
+		out = out.strangers
+	}
+	body, err := out.get(ctx, s.uri, "application/jwk-set+json, application/json", foreignMost)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := parseKeys(body)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", uri, err)
+		return nil, fmt.Errorf("%s: %w", s.uri, err)
 	}
 	return keys, nil
 }
 
 // forget drops what has not been asked for long, when there is much: an
-// application that registers itself may change its address again and again.
+// application that registers itself may change its address again and again. When
+// all of that is fresh, strangers' answers go first: they can be asked again.
 func (f *foreignKeys) forget() {
-	if len(f.byURI) < foreignSets {
+	if len(f.known) < foreignSets {
 		return
 	}
-	for uri, one := range f.byURI {
+	for at, one := range f.known {
 		if one.mu.TryLock() {
 			if f.now().Sub(one.asked) > foreignFresh {
-				delete(f.byURI, uri)
+				delete(f.known, at)
 			}
 			one.mu.Unlock()
+		}
+	}
+	for at := range f.known {
+		if len(f.known) < foreignSets {
+			return
+		}
+		if at.stranger {
+			delete(f.known, at)
 		}
 	}
 }

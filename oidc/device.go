@@ -22,13 +22,7 @@ import (
 const (
 	deviceLife = 10 * time.Minute
 	deviceWait = 5 * time.Second
-	// deviceRequests is how many requests one address may begin in ten minutes: a
-	// whole academy may stand behind one, and each costs a row.
-	deviceRequests = 1000
 )
-
-// errTooMany answers an address that asks for more than anybody needs.
-var errTooMany = &fosite.RFC6749Error{ErrorField: "temporarily_unavailable", DescriptionField: "too many requests from this address, try again later", CodeField: http.StatusTooManyRequests}
 
 // deviceAuthorization is POST /oauth2/device_authorization (RFC 8628 §3.1).
 func (p *Provider) deviceAuthorization(w http.ResponseWriter, r *http.Request) error {
@@ -56,12 +50,8 @@ func (p *Provider) beginDevice(r *http.Request) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok, err := p.store.take(ctx, fromAddress("device", web.ClientIP(ctx)), deviceRequests)
-	if err != nil {
+	if err := p.fewEnough(ctx, "device", deviceRequests); err != nil {
 		return nil, err
-	}
-	if !ok {
-		return nil, errTooMany
 	}
 	code, hash := newSecret(prefixDevice)
 	now := p.now()

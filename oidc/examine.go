@@ -3,7 +3,6 @@ package oidc
 import (
 	"bytes"
 	"context"
-	"crypto/rsa"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -169,7 +168,7 @@ func (x *examiner) greet(uri string) greeting {
 	key := u.Scheme + "://" + u.Host
 	g, known := x.greeted[key]
 	if !known {
-		g.certificate, g.err = x.outside.shake(x.ctx, u)
+		g.certificate, g.err = x.outside.to(&x.e.Client, uri).shake(x.ctx, u)
 		x.greeted[key] = g
 	}
 	return g
@@ -218,11 +217,11 @@ func (x *examiner) documents() {
 		x.keys("keys", c.keys(), map[string]string{"assertions": c.AssertionAlg, "request objects": c.RequestAlg})
 	}
 	for _, one := range x.e.AssertionIssuers {
-		x.keys("issuer "+one.Issuer, keySource{one.JWKS, one.JWKSURI}, nil)
+		x.keys("issuer "+one.Issuer, keySource{set: one.JWKS, uri: one.JWKSURI}, nil)
 	}
 	if uri := x.e.SectorURI; uri != "" {
 		var listed []string
-		body, err := x.outside.get(x.ctx, uri, "application/json", foreignMost)
+		body, err := x.outside.to(&x.e.Client, uri).get(x.ctx, uri, "application/json", foreignMost)
 		if err == nil {
 			err = json.Unmarshal(body, &listed)
 		}
@@ -236,7 +235,7 @@ func (x *examiner) documents() {
 		}
 	}
 	if uri := x.e.Logo; uri != "" {
-		body, err := x.outside.get(x.ctx, uri, "image/*", 1<<20)
+		body, err := x.outside.to(&x.e.Client, uri).get(x.ctx, uri, "image/*", 1<<20)
 		switch {
 		case err != nil:
 			x.say(FoundWarn, "logo", "%s: %v", uri, err)
@@ -262,7 +261,7 @@ func (x *examiner) keys(what string, source keySource, wanted map[string]string)
 	if len(set) == 0 {
 		where = source.uri
 		var err error
-		if set, err = x.outside.get(x.ctx, where, "application/json", foreignMost); err != nil {
+		if set, err = x.outside.to(&x.e.Client, where).get(x.ctx, where, "application/json", foreignMost); err != nil {
 			x.say(FoundWrong, what, "%v", err)
 			return
 		}
@@ -274,9 +273,6 @@ func (x *examiner) keys(what string, source keySource, wanted map[string]string)
 	}
 	var usable []string
 	for _, k := range keys {
-		if public, ok := k.Key.(*rsa.PublicKey); ok && public.N.BitLen() < 2048 {
-			x.say(FoundWrong, what, "%s: the RSA key %q has %d bits; fewer than 2048 can be broken", where, k.KeyID, public.N.BitLen())
-		}
 		for _, alg := range foreignAlgs {
 			if fitsAlg(k, alg) && !slices.Contains(usable, alg) {
 				usable = append(usable, alg)

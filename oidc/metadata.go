@@ -343,11 +343,15 @@ func orEmpty(all []string) []string {
 // checkSector holds that the document at sector_identifier_uri lists every
 // redirect URI (OpenID Connect Registration §5). What stands there instead, or
 // why it cannot be read, is for the log: it may be an address of the inner network.
-func (p *Provider) checkSector(ctx context.Context, c *Client) error {
+func (p *Provider) checkSector(ctx context.Context, c *Client, policy RegistrationPolicy) error {
 	if c.SectorURI == "" {
 		return nil
 	}
-	body, err := p.outside.get(ctx, c.SectorURI, "application/json", foreignMost)
+	out := p.outside.strangers
+	if policy.names(c.SectorURI) {
+		out = p.outside
+	}
+	body, err := out.get(ctx, c.SectorURI, "application/json", foreignMost)
 	var listed []string
 	if err == nil {
 		err = json.Unmarshal(body, &listed)

@@ -189,7 +189,7 @@ type Provider struct {
 	salt      []byte // of pairwise subjects
 	outside   *outside
 	foreign   *foreignKeys
-	fetches   chan struct{} // request objects being fetched
+	fetches   fetching
 	engine    *fosite.Fosite
 	discovery []byte
 
@@ -230,7 +230,6 @@ func New(d Dependencies) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{
-		fetches: make(chan struct{}, fetchesMost),
 		outside: out, foreign: &foreignKeys{outside: out, now: d.Now},
 		cfg: cfg, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, gate: d.Gate, signin: d.SignIn, clients: d.Clients, log: d.Log, now: d.Now, keys: keys, salt: salt,
 		store: &store{db: d.DB, now: d.Now, grace: cfg.RefreshGrace, jti: keys.jti}, woken: make(chan struct{}, 1),

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ import (
 // a loopback address itself, loopback address is refused when it is dialled.
 type outside struct {
 	far, near *http.Client // near: addresses that name this machine
+	// strangers is for addresses that nobody of the academy has looked at: those of
+	// applications that registered themselves. It stays out of inner networks.
+	strangers *outside
 }
 
 const outsidePatience = 5 * time.Second
@@ -44,23 +48,42 @@ func newOutside(caFile string) (*outside, error) {
 			return nil, errors.New("ca_file: holds no certificate")
 		}
 	}
-	return &outside{far: outsideClient(trusted, false), near: outsideClient(trusted, true)}, nil
+	near := outsideClient(trusted, true, false)
+	return &outside{far: outsideClient(trusted, false, true), near: near, strangers: &outside{far: outsideClient(trusted, false, false), near: near}}, nil
 }
 
-func outsideClient(trusted *tls.Config, near bool) *http.Client {
+// mayDial tells why an address is not dialled: near, for names of this machine;
+// inner, where the academy's own networks may be reached.
+func mayDial(ip netip.Addr, near, inner bool) error {
+	ip = ip.Unmap()
+	switch {
+	case ip.IsLoopback() != near:
+		return fmt.Errorf("%s: the address means another machine than it says", ip)
+	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), ip.IsUnspecified():
+		return fmt.Errorf("%s is no address of an application", ip)
+	case !near && !inner && (!ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(special, func(net netip.Prefix) bool { return net.Contains(ip) })):
+		return fmt.Errorf("%s is of an inner network: applications that registered themselves are reached there only where registration names their host", ip)
+	}
+	return nil
+}
+
+// special are networks of IANA's registries of special-purpose addresses that
+// are not the internet, or that carry an address of another kind inside.
+var special = func() (all []netip.Prefix) {
+	for _, s := range strings.Fields("0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 192.0.2.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 " +
+		"::/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16 fec0::/10") {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}()
+
+func outsideClient(trusted *tls.Config, near, inner bool) *http.Client {
 	dialer := &net.Dialer{Timeout: outsidePatience, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err
 		}
-		ip := at.Addr().Unmap()
-		switch {
-		case ip.IsLoopback() != near:
-			return fmt.Errorf("%s: the address means another machine than it says", ip)
-		case ip.IsLinkLocalUnicast(), ip.IsMulticast(), ip.IsUnspecified():
-			return fmt.Errorf("%s is no address of an application", ip)
-		}
-		return nil
+		return mayDial(at.Addr(), near, inner)
 	}}
 	return &http.Client{
 		Timeout: outsidePatience,
@@ -70,6 +93,19 @@ func outsideClient(trusted *tls.Config, near bool) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// to is how an address of an application is reached.
+func (o *outside) to(c *Client, address string) *outside {
+	if c.keptOut(address) {
+		return o.strangers
+	}
+	return o
+}
+
+// keptOut tells whether an address is only the application's own word.
+func (c *Client) keptOut(address string) bool {
+	return c.registration.by != "" && !c.registration.policy.names(address)
 }
 
 // checkOutside tells why an address is not one that this provider would reach.

@@ -49,6 +49,11 @@ func (p *Provider) push(r *http.Request) (uri string, err error) {
 	case form.Get("request_uri") != "":
 		return "", refused(fosite.ErrInvalidRequest, "request_uri cannot be pushed") // §2.1
 	}
+	if c.Public {
+		if err := p.fewEnough(ctx, "par", pushesByName); err != nil {
+			return "", err
+		}
+	}
 	form.Set("client_id", c.ID) // as it authenticated, however it said so
 	if form.Get("request") != "" {
 		if form, err = p.objectForm(ctx, c, form, form.Get("request")); err != nil {

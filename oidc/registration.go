@@ -46,6 +46,9 @@ func (p *Provider) registerClient(r *http.Request) (map[string]any, error) {
 	if cfg.Mode == RegistrationClosed {
 		return nil, errRegistrationClosed
 	}
+	if err := p.fewEnough(ctx, "register", registrationMost); err != nil {
+		return nil, err
+	}
 	token, err := bearerHeader(r)
 	if err != nil {
 		return nil, err
@@ -120,6 +123,9 @@ func (p *Provider) manageClient(r *http.Request) (map[string]any, error) {
 	case http.MethodDelete:
 		return nil, p.clients.Remove(ctx, actor, found.ID)
 	case http.MethodPut:
+		if err := p.fewEnough(ctx, "register", registrationMost); err != nil {
+			return nil, err
+		}
 		m, err := p.readDocument(r)
 		if err != nil {
 			return nil, err
@@ -173,7 +179,7 @@ func (p *Provider) applyDocument(ctx context.Context, m *metadata, c Client, pol
 			}
 		}
 	}
-	return c, p.checkSector(ctx, &c)
+	return c, p.checkSector(ctx, &c, policy)
 }
 
 // checkUpdate is RFC 7592 §2.2: the document names the application, may repeat

@@ -116,6 +116,12 @@ func (p RegistrationPolicy) Validate() []error {
 	return all
 }
 
+// names tells whether the host of an address is one that the operator wrote
+// down: it is looked after, be it of an inner network.
+func (p RegistrationPolicy) names(address string) bool {
+	return len(p.RedirectHosts) > 0 && p.allowsHost(address)
+}
+
 // allowsHost tells whether an address may stand in a registration. An
 // application's own scheme has no host, and so none that could be allowed.
 func (p RegistrationPolicy) allowsHost(address string) bool {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"beffroi/internal/audit"
@@ -17,8 +18,39 @@ const (
 	objectMost  = tokenMost // bytes
 	objectLife  = time.Hour // how far exp may lie ahead, and nbf and iat behind
 	fetchesMost = 16        // at the same time: anybody may make us fetch
+	fetchesEach = 4         // of one application, whose address may be slow
 	uriMost     = 512       // OpenID Connect Core §6.2
 )
+
+// fetching counts the request objects that are being fetched.
+type fetching struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by application
+}
+
+func (f *fetching) begin(client string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all >= fetchesMost || f.of[client] >= fetchesEach {
+		return false
+	}
+	if f.of == nil {
+		f.of = map[string]int{}
+	}
+	f.all++
+	f.of[client]++
+	return true
+}
+
+func (f *fetching) end(client string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all--
+	if f.of[client]--; f.of[client] == 0 {
+		delete(f.of, client)
+	}
+}
 
 // objectForm reads a request object (RFC 9101, OpenID Connect Core §6.1) and
 // returns the request that it holds in plain form. fosite never sees it: its own
@@ -175,13 +207,11 @@ func (p *Provider) fetchObject(ctx context.Context, c *Client, form url.Values, 
 	if len(uri) > uriMost || !registered {
 		return "", no("invalid_request_uri", "request_uri is not registered for the application")
 	}
-	select {
-	case p.fetches <- struct{}{}:
-		defer func() { <-p.fetches }()
-	default:
+	if !p.fetches.begin(c.ID) {
 		return "", no("temporarily_unavailable", "too many request objects are being fetched, try again")
 	}
-	body, err := p.outside.get(ctx, address, "application/oauth-authz-req+jwt, application/jwt", objectMost)
+	defer p.fetches.end(c.ID)
+	body, err := p.outside.to(c, address).get(ctx, address, "application/oauth-authz-req+jwt, application/jwt", objectMost)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", err

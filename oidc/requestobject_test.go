@@ -282,10 +282,27 @@ func TestT05AnAddressThatIsNotRegisteredIsNeverFetched(t *testing.T) {
 	if n := s.asked.Load(); n != 0 {
 		t.Errorf("knocked %d times at an address that nobody registered", n)
 	}
-	for range fetchesMost {
-		w.p.fetches <- struct{}{}
+	// A slow address keeps its own application waiting, many of them everybody.
+	took := func(client string) (n int) {
+		for w.p.fetches.begin(client) {
+			n++
+		}
+		return n
+	}
+	if n := took("slow"); n != fetchesEach {
+		t.Errorf("%d at once of one application", n)
+	}
+	if a := at("jar", s.http.URL+"/object"); a.location().Get("error") == "temporarily_unavailable" {
+		t.Error("one slow address keeps the others waiting")
+	}
+	for i := range fetchesMost {
+		took(fmt.Sprint("slow", i))
 	}
 	w.redirectedWith(at("jar", s.http.URL+"/object"), "temporarily_unavailable")
+	w.p.fetches.end("slow")
+	if a := at("jar", s.http.URL+"/object"); a.location().Get("error") == "temporarily_unavailable" {
+		t.Error("what was ended still counts")
+	}
 }
 
 // FuzzRequestObject holds what the entry promises for any content that the

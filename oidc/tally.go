@@ -6,14 +6,39 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"time"
 
+	"github.com/ory/fosite"
+
 	"beffroi/internal/db"
+	"beffroi/internal/web"
 )
 
 // tallyWindow is how long what was done counts, from the first time on.
 const tallyWindow = 10 * time.Minute
+
+// How often one address may do in tallyWindow what needs no secret and costs a
+// row, or more. A whole academy may stand behind one address.
+const (
+	deviceRequests   = 1_000
+	pushesByName     = 10_000 // of public applications, who push by their name alone
+	registrationMost = 500    // each reads the whole registry again, and may fetch a document
+)
+
+// errTooMany answers an address that asks for more than anybody needs.
+var errTooMany = &fosite.RFC6749Error{ErrorField: "temporarily_unavailable", DescriptionField: "too many requests from this address, try again later", CodeField: http.StatusTooManyRequests}
+
+// fewEnough counts one request of the visitor's address; errTooMany when there
+// were most already.
+func (p *Provider) fewEnough(ctx context.Context, what string, most int) error {
+	ok, err := p.store.take(ctx, fromAddress(what, web.ClientIP(ctx)), most)
+	if err == nil && !ok {
+		err = errTooMany
+	}
+	return err
+}
 
 // addressBuckets bounds how many rows visitors from everywhere can make.
 const addressBuckets = 1 << 18
