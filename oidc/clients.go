@@ -79,7 +79,14 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 	c := &Clients{db: d, audit: a, now: now, assurance: assurance, fixed: map[string]*Client{}}
 	var all []error
 	var err error
-	audiences := map[string][]string{}
+	owners := map[string][]string{}
+	owns := func(c Client) {
+		for _, name := range c.names() {
+			if !slices.Contains(owners[name], c.ID) {
+				owners[name] = append(owners[name], c.ID)
+			}
+		}
+	}
 	for _, one := range file {
 		all = append(all, one.Validate()...)
 		if one.SecretFile != "" {
@@ -109,9 +116,7 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 		}
 		one = one.withDefaults(assurance)
 		c.fixed[one.ID] = &one
-		for _, name := range one.resourceNames() {
-			audiences[name] = append(audiences[name], one.ID)
-		}
+		owns(one)
 	}
 	stored, err := c.stored(ctx)
 	if err != nil {
@@ -121,13 +126,11 @@ func OpenClients(ctx context.Context, d *db.DB, a *audit.Log, file []Client, ass
 		if c.fixed[e.ID] != nil {
 			all = append(all, fmt.Errorf("application %q: id: stands in the configuration file and in the database; remove one", e.ID))
 		}
-		for _, name := range e.resourceNames() {
-			audiences[name] = append(audiences[name], e.ID)
-		}
+		owns(e.Client)
 	}
-	for audience, ids := range audiences {
+	for name, ids := range owners {
 		if len(ids) > 1 {
-			all = append(all, fmt.Errorf("applications %s: audience or resources: %q belongs to one application only", strings.Join(ids, ", "), audience))
+			all = append(all, fmt.Errorf("applications %s: audience or resources: %q belongs to one application only", strings.Join(ids, ", "), name))
 		}
 	}
 	if err := errors.Join(all...); err != nil {
@@ -375,7 +378,7 @@ func (c *Clients) Remove(ctx context.Context, actor audit.Actor, id string) erro
 			return err
 		}
 		// What people allowed is not for another application of the same name.
-		if _, err := c.db.Exec(ctx, "DELETE FROM oidc_consent WHERE client = $1", id); err != nil {
+		if err := c.forgetConsents(ctx, id); err != nil {
 			return err
 		}
 		_, err = c.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE client = $2 AND ended IS NULL", db.At(c.now()), id)

@@ -88,9 +88,9 @@ func (c *Clients) replace(ctx context.Context, before Entry, after Client, fresh
 // audienceIsFree holds that no other application is the resource that one says
 // it is, by its audience or by an address.
 func (c *Clients) audienceIsFree(one Client) error {
-	for _, other := range c.current.Load().audience {
-		for _, name := range one.resourceNames() {
-			if other.ID != one.ID && slices.Contains(other.resourceNames(), name) {
+	for _, other := range c.current.Load().byID {
+		for _, name := range one.names() {
+			if other.ID != one.ID && slices.Contains(other.names(), name) {
 				return fmt.Errorf("application %q: audience or resources: %q is already the application %s", one.ID, name, other.ID)
 			}
 		}

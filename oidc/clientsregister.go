@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"beffroi/internal/audit"
@@ -119,13 +121,34 @@ func (c *Clients) reregister(ctx context.Context, actor audit.Actor, before Entr
 		if n == 0 {
 			return ErrUnknownClient
 		}
-		return nil
+		if one.looksAs(&before.raw) {
+			return nil
+		}
+		return c.forgetConsents(ctx, one.ID)
 	})
 	if err != nil {
 		return made, err
 	}
 	made.entry, err = c.registered(ctx, one.ID, made.token)
 	return made, err
+}
+
+// looksAs tells whether people who allowed the application before would take it
+// for the same: it has the same name and answers to no place that it did not
+// answer to. Whoever steals the token of a registration must not come by what
+// people allowed to somebody else.
+func (c *Client) looksAs(before *Client) bool {
+	return maps.Equal(c.Name, before.Name) && !slices.ContainsFunc(c.RedirectURIs, func(uri string) bool {
+		return !slices.ContainsFunc(before.RedirectURIs, func(one string) bool { return originOf(one) == originOf(uri) })
+	})
+}
+
+// forgetConsents takes back what everybody allowed the application.
+func (c *Clients) forgetConsents(ctx context.Context, id string) error {
+	if _, err := c.db.Exec(ctx, "DELETE FROM oidc_consent WHERE client = $1", id); err != nil {
+		return fmt.Errorf("forget what %s was allowed: %w", id, err)
+	}
+	return nil
 }
 
 // registered is the application that a token manages, as it stands now.

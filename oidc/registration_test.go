@@ -580,3 +580,39 @@ func TestARegistrationPolicyReportsEveryMistake(t *testing.T) {
 		t.Error(all.String())
 	}
 }
+
+func TestAnApplicationThatMovesOrIsRenamedIsAllowedAnew(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.opened(RegistrationOpen, RegistrationPolicy{})
+		for name, c := range map[string]struct {
+			change doc
+			anew   bool
+		}{
+			"nothing":      {doc{}, false},
+			"another path": {doc{"redirect_uris": []string{registeredBack, "https://new.example.test/other"}}, false},
+			"its keys":     {doc{"default_max_age": 3600}, false},
+			"another host": {doc{"redirect_uris": []string{registeredBack, "https://evil.example.test/callback"}}, true},
+			"another port": {doc{"redirect_uris": []string{"https://new.example.test:8443/callback"}}, true},
+			"another name": {doc{"client_name": "Payroll"}, true},
+		} {
+			a := w.newcomer("", nil)
+			w.must(a, 201)
+			id := a.text("client_id")
+			if err := w.p.store.allow(t.Context(), marie, id, []string{"openid", "profile", "email"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			asked := func() bool {
+				e := w.entry(id)
+				return strings.HasPrefix(w.authorize(request(id, "scope", "openid email", "redirect_uri", e.RedirectURIs[len(e.RedirectURIs)-1])).header.Get("Location"), "/oauth2/consent?")
+			}
+			if asked() {
+				t.Fatal("asked though it was allowed")
+			}
+			c.change["client_id"] = id
+			w.must(w.manage(http.MethodPut, a, document(c.change)), 200)
+			if asked() != c.anew {
+				t.Errorf("%s: asked %v", name, !c.anew)
+			}
+		}
+	})
+}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/ory/fosite"
+
+	"beffroi/signin"
 )
 
 // The parameter resource (RFC 8707) names, by address, the resources that an
@@ -66,6 +68,11 @@ func (c *Client) resourceNames() []string {
 	}
 	return append([]string{c.Audience}, c.Resources...)
 }
+
+// names are those that may stand in aud for the application: its ID in its own
+// tokens, the others in tokens for it. Were one of them another application's,
+// that one's own signed tokens would open this resource.
+func (c *Client) names() []string { return union([]string{c.ID}, c.resourceNames()) }
 
 // takes are the scopes that have a meaning at a resource.
 func (c *Client) takes(scopes []string) []string {
@@ -133,6 +140,21 @@ func (p *Provider) readResources(ctx context.Context, a *authRequest, form url.V
 		a.least = max(a.least, one.app.Policy.Least())
 	}
 	return err
+}
+
+// leastFor is what stored audiences ask of a sign-in, at least.
+func (p *Provider) leastFor(ctx context.Context, audiences string) (least signin.Level, err error) {
+	for _, audience := range words(audiences) {
+		one, err := p.clients.resource(ctx, audience)
+		if errors.Is(err, ErrUnknownClient) {
+			continue // removed: the tokens will be refused
+		}
+		if err != nil {
+			return 0, err
+		}
+		least = max(least, one.app.Policy.Least())
+	}
+	return least, nil
 }
 
 // audiencesOf is what is stored of targets.

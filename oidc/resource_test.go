@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"beffroi/internal/audit"
@@ -205,5 +206,32 @@ func TestRow14ResourceIsTheOnlyParameterThatMayRepeat(t *testing.T) {
 	for name, value := range map[string]string{"grant_type": GrantClientCredentials, "scope": "reports", "client_id": "robot", "client_secret": secret1, "audience": "x", "unknown": "x"} {
 		form := pairs(url.Values{"grant_type": {GrantClientCredentials}, "client_id": {"robot"}, "client_secret": {secret1}}, name, value)
 		w.refusedWith(w.post("/oauth2/token", "", and(form, name, value)), "invalid_request")
+	}
+}
+
+func TestNoApplicationHasTheNameOfAnothersResource(t *testing.T) {
+	w := onOne(t)
+	add := func(c Client) error {
+		_, err := w.p.clients.Add(t.Context(), audit.Operator("root"), c)
+		return err
+	}
+	resource := func(id, audience string) Client {
+		return Client{ID: id, Name: map[string]string{"fr": id}, Audience: audience, Scopes: []string{"mail"}}
+	}
+	if err := add(resource("files", "files")); err != nil { // its own name is its own
+		t.Fatal(err)
+	}
+	if err := add(resource("spy", "tool")); err == nil || !strings.Contains(err.Error(), `"tool"`) {
+		t.Errorf("a resource of an application's name: %v", err)
+	}
+	if err := add(resource("cloud", "drive")); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(tool(func(c *Client) { c.ID = "drive" })); err == nil || !strings.Contains(err.Error(), `"drive"`) {
+		t.Errorf("an application of a resource's name: %v", err)
+	}
+	_, err := OpenClients(t.Context(), w.db, w.audit, []Client{tool(func(c *Client) { c.ID = "drive" })}, 1, w.clock.now)
+	if err == nil || !strings.Contains(err.Error(), `"drive" belongs to one application only`) {
+		t.Errorf("in the file: %v", err)
 	}
 }
