@@ -518,6 +518,14 @@ func TestADevicesTokensAreForTheResourcesThatItNamed(t *testing.T) {
 		if b.text("scope") != "mail" || !h.active("imap", b.text("access_token")) || h.userinfo(b.text("access_token")).status != 401 {
 			t.Errorf("%s", b.body)
 		}
+		// What the resource asks of the sign-in is asked while the person is there.
+		h.enrol(marie)
+		h.change("imap", func(c *Client) { c.Assurance = 2 })
+		a = h.asks("tool", "scope", "openid mail", "resource", "imap")
+		v := h.guest().signsIn("mdupont")
+		p := v.code(v.post("/device", "user_code", a.text("user_code")), marie).must(t, 200, "Allow this device?")
+		v.answers(p, "allow").must(t, 200, "The device is allowed")
+		h.must(h.polls("tool", a.text("device_code")), 200)
 		h.refusedWith(h.asks("tool", "scope", "openid mail", "resource", "dav"), "invalid_target")
 		h.refusedWith(h.asks("tool", "scope", "openid", "resource", "imap"), "invalid_scope")
 	})

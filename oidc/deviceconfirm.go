@@ -95,8 +95,12 @@ func (p *Provider) switchDevice(w http.ResponseWriter, r *http.Request, id strin
 
 // beginForDevice hands a request whose code was typed over to signin.
 func (p *Provider) beginForDevice(w http.ResponseWriter, r *http.Request, d device, c *Client, prompt string) error {
+	least, err := p.leastFor(r.Context(), d.Resources)
+	if err != nil {
+		return err
+	}
 	raw := url.Values{"device": {d.ID}, "client_id": {c.ID}}
-	return p.signin.Begin(w, r, signin.Request{Application: c.app, Protocol: DeviceProtocol, Raw: []byte(raw.Encode()), Prompt: prompt, Received: p.now().Truncate(time.Microsecond)})
+	return p.signin.Begin(w, r, signin.Request{Application: c.app, Protocol: DeviceProtocol, Raw: []byte(raw.Encode()), Prompt: prompt, Assurance: least, Received: p.now().Truncate(time.Microsecond)})
 }
 
 // claimedDevice is the request whose code the session has typed, with its

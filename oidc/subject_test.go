@@ -47,6 +47,10 @@ func TestAPairwiseApplicationNeverLearnsAnotherSectorsName(t *testing.T) {
 		if got := w.userinfo(a.text("access_token")).text("sub"); got != sub {
 			t.Errorf("userinfo says %q", got)
 		}
+		searching := w.tokensAt("stranger", stranger, "scope", "people")
+		if found := w.get("/api/people?q=dupont", "Authorization", "Bearer "+searching.text("access_token")); strings.Contains(found.body, marie) || !strings.Contains(found.body, sub) {
+			t.Errorf("a search says %s", found.body)
+		}
 		i := w.introspect("stranger", a.text("access_token"))
 		if i.text("sub") != sub {
 			t.Errorf("introspection says %q", i.text("sub"))

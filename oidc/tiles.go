@@ -60,7 +60,7 @@ func (p *Provider) applications(w http.ResponseWriter, r *http.Request) error {
 
 // Found is a person as the directory search answers.
 type Found struct {
-	ID     string `json:"id"`
+	ID     string `json:"id"` // as the application knows people: their sub
 	Login  string `json:"login"`
 	Name   string `json:"name"`
 	Mail   string `json:"mail"`
@@ -82,7 +82,8 @@ func (p *Provider) people(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.writeBearerError(w, err)
 	}
-	if _, _, _, err := p.personOf(r, plain, "people"); err != nil {
+	_, c, _, err := p.personOf(r, plain, "people")
+	if err != nil {
 		return p.writeBearerError(w, err)
 	}
 	text := r.URL.Query().Get("q")
@@ -95,7 +96,7 @@ func (p *Provider) people(w http.ResponseWriter, r *http.Request) error {
 	}
 	found := []Found{}
 	for _, one := range persons[:min(len(persons), searchMost)] {
-		f := Found{ID: one.ID, Login: one.Login, Name: one.DisplayName, Mail: one.Mail, Phone: one.Phone, Title: one.Title}
+		f := Found{ID: p.subject(c, one.ID), Login: one.Login, Name: one.DisplayName, Mail: one.Mail, Phone: one.Phone, Title: one.Title}
 		if len(one.UAI) > 0 {
 			f.School = one.UAI[0]
 		}
