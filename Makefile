@@ -13,6 +13,7 @@
 
 GO = go
 ARGS =
+TOGETHER = TwoHundred|AtOnce|Together|Parallel|ManyPeople|EightWorkers|Races?
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 help:
