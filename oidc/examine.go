@@ -39,9 +39,8 @@ const (
 )
 
 // Examine tries every address of an application and says what is weak about
-// it. Nothing is changed. caFile holds the authorities that are trusted, the
-// system's when it is empty.
-func (c *Clients) Examine(ctx context.Context, id, caFile string) ([]Finding, error) {
+// it, reaching them as a provider of the configuration does. Nothing is changed.
+func (c *Clients) Examine(ctx context.Context, id string, cfg Config) ([]Finding, error) {
 	all, err := c.List(ctx)
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (c *Clients) Examine(ctx context.Context, id, caFile string) ([]Finding, er
 	if at < 0 {
 		return nil, fmt.Errorf("%s: %w", id, ErrUnknownClient)
 	}
-	out, err := newOutside(caFile)
+	out, err := cfg.outside()
 	if err != nil {
 		return nil, err
 	}

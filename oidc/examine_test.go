@@ -56,7 +56,7 @@ func TestExamineSaysWhatIsWrongAndWhatIsWeak(t *testing.T) {
 		if _, err := w.p.clients.Add(t.Context(), audit.Operator("root"), c); err != nil {
 			t.Fatal(err)
 		}
-		found, err := w.p.clients.Examine(t.Context(), "x", ca)
+		found, err := w.p.clients.Examine(t.Context(), "x", Config{CAFile: ca})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,18 +119,18 @@ func TestExamineSaysWhatIsWrongAndWhatIsWeak(t *testing.T) {
 	if _, err := w.p.clients.RotateSecret(t.Context(), audit.Operator("root"), "old-one", 80*24*time.Hour, ""); err != nil {
 		t.Fatal(err)
 	}
-	found, err := w.p.clients.Examine(t.Context(), "old-one", ca)
+	found, err := w.p.clients.Examine(t.Context(), "old-one", Config{CAFile: ca})
 	if err != nil {
 		t.Fatal(err)
 	}
 	has(found, FoundWarn, "secret", "the former one goes on")
 	w.clock.pass(366 * 24 * time.Hour)
-	found, err = w.p.clients.Examine(t.Context(), "old-one", ca)
+	found, err = w.p.clients.Examine(t.Context(), "old-one", Config{CAFile: ca})
 	if err != nil {
 		t.Fatal(err)
 	}
 	has(found, FoundWarn, "secret", "older than a year")
-	if _, err := w.p.clients.Examine(t.Context(), "nobody", ca); err == nil {
+	if _, err := w.p.clients.Examine(t.Context(), "nobody", Config{CAFile: ca}); err == nil {
 		t.Error("nobody is examined")
 	}
 }

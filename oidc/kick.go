@@ -165,7 +165,7 @@ func CheckKick(ctx context.Context, c Config) error {
 	if err != nil || k == nil {
 		return err
 	}
-	out, err := newOutside(c.CAFile)
+	out, err := c.outside()
 	if err != nil {
 		return err
 	}

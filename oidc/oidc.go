@@ -66,6 +66,7 @@ type Config struct {
 	LeastAssured  int           `yaml:"assurance"`     // factors asked of applications that say nothing: 1
 	Documentation string        `yaml:"documentation"` // address that discovery names as service_documentation
 	CAFile        string        `yaml:"ca_file"`       // authorities for reaching applications; empty: the system's
+	LocalNames    []string      `yaml:"local_names"`   // hosts of applications that may resolve to this machine, beside localhost
 
 	ProConnect ProConnectConfig `yaml:"proconnect"` // how people are told to an application of that profile
 	Keys       KeyConfig        `yaml:"keys"`
@@ -135,6 +136,11 @@ func (c Config) Validate() []error {
 	all = append(all, c.Keys.validate(max(d.AccessLife, d.IDTokenLife))...)
 	all = append(all, c.Registration.validate()...)
 	all = append(all, c.Kick.validate()...)
+	for _, name := range c.LocalNames {
+		if !hostName.MatchString(name) {
+			all = append(all, fmt.Errorf("local_names: %q is not the name of a host", name))
+		}
+	}
 	for _, one := range c.Applications {
 		all = append(all, one.Validate()...)
 	}
@@ -225,7 +231,7 @@ func New(d Dependencies) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := newOutside(cfg.CAFile)
+	out, err := cfg.outside()
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,12 @@ import (
 // a loopback address itself, loopback address is refused when it is dialled.
 type outside struct {
 	far, near *http.Client // near: addresses that name this machine
+	// either is for names that may stand for this machine although they do not say
+	// so: those of the configuration, or, where the provider itself is on
+	// loopback, all: a trial with everything on one machine.
+	either     *http.Client
+	local      []string
+	everywhere bool
 	// strangers is for addresses that nobody of the academy has looked at: those of
 	// applications that registered themselves. It stays out of inner networks.
 	strangers *outside
@@ -35,8 +41,18 @@ type outside struct {
 
 const outsidePatience = 5 * time.Second
 
+// outside is how a provider of this configuration reaches applications.
+func (c Config) outside() (*outside, error) {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	return newOutside(c.CAFile, isLoopback(issuer.Hostname()), c.LocalNames...)
+}
+
 // newOutside trusts the authorities of caFile, or the system's when it is empty.
-func newOutside(caFile string) (*outside, error) {
+// The hosts local, or with everywhere all of them, may be this machine.
+func newOutside(caFile string, everywhere bool, local ...string) (*outside, error) {
 	var trusted *tls.Config
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
@@ -48,8 +64,15 @@ func newOutside(caFile string) (*outside, error) {
 			return nil, errors.New("ca_file: holds no certificate")
 		}
 	}
-	near := outsideClient(trusted, true, false)
-	return &outside{far: outsideClient(trusted, false, true), near: near, strangers: &outside{far: outsideClient(trusted, false, false), near: near}}, nil
+	near := outsideClient(trusted, func(ip netip.Addr) error { return mayDial(ip, true, false) })
+	of := func(inner bool) *outside {
+		return &outside{near: near, local: local, everywhere: everywhere,
+			far:    outsideClient(trusted, func(ip netip.Addr) error { return mayDial(ip, false, inner) }),
+			either: outsideClient(trusted, func(ip netip.Addr) error { return mayDial(ip, ip.Unmap().IsLoopback(), inner) })}
+	}
+	o := of(true)
+	o.strangers = of(false)
+	return o, nil
 }
 
 // mayDial tells why an address is not dialled: near, for names of this machine;
@@ -77,13 +100,13 @@ var special = func() (all []netip.Prefix) {
 	return all
 }()
 
-func outsideClient(trusted *tls.Config, near, inner bool) *http.Client {
+func outsideClient(trusted *tls.Config, may func(netip.Addr) error) *http.Client {
 	dialer := &net.Dialer{Timeout: outsidePatience, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err
 		}
-		return mayDial(at.Addr(), near, inner)
+		return may(at.Addr())
 	}}
 	return &http.Client{
 		Timeout: outsidePatience,
@@ -157,14 +180,22 @@ func (o *outside) post(ctx context.Context, address string, form url.Values) err
 	return err
 }
 
+// client is the one that dials what a host may mean.
+func (o *outside) client(host string) *http.Client {
+	switch {
+	case isLoopback(host):
+		return o.near
+	case o.everywhere, slices.ContainsFunc(o.local, func(name string) bool { return strings.EqualFold(name, host) }):
+		return o.either
+	}
+	return o.far
+}
+
 func (o *outside) do(r *http.Request, most int64) ([]byte, error) {
 	if err := checkOutside(r.URL.String()); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.URL.Redacted(), err)
 	}
-	client := o.far
-	if isLoopback(r.URL.Hostname()) {
-		client = o.near
-	}
+	client := o.client(r.URL.Hostname())
 	r.Header.Set("User-Agent", "Beffroi")
 	res, err := client.Do(r)
 	if err != nil {

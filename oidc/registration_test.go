@@ -529,7 +529,7 @@ func TestTheSectorDocumentListsEveryRedirectURI(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	if w.p.outside, err = newOutside(ca); err != nil {
+	if w.p.outside, err = newOutside(ca, false); err != nil {
 		t.Fatal(err)
 	}
 	w.opened(RegistrationOpen, RegistrationPolicy{})

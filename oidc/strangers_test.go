@@ -153,3 +153,31 @@ func TestAnAddressRegistersAndPushesOnlySoOften(t *testing.T) {
 		w.must(w.push("", request("spa")), http.StatusCreated)
 	})
 }
+
+// A certification suite or a trial on one machine has names of its own for it.
+func TestANameMayMeanThisMachineOnlyWhereTheConfigurationSaysSo(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		host string
+		pick func(o *outside) any
+	}{
+		"any name, of a provider elsewhere": {Config{Issuer: "https://id.example.test"}, "suite.example.test", func(o *outside) any { return o.far }},
+		"a name of the configuration":       {Config{Issuer: "https://id.example.test", LocalNames: []string{"suite.example.test"}}, "Suite.example.test", func(o *outside) any { return o.either }},
+		"another name":                      {Config{Issuer: "https://id.example.test", LocalNames: []string{"suite.example.test"}}, "a.suite.example.test", func(o *outside) any { return o.far }},
+		"any name, of a provider here":      {Config{Issuer: "https://localhost:8443"}, "suite.example.test", func(o *outside) any { return o.either }},
+		"localhost itself":                  {Config{Issuer: "https://id.example.test"}, "localhost", func(o *outside) any { return o.near }},
+	} {
+		o, err := c.cfg.outside()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range []*outside{o, o.strangers} {
+			if any(one.client(c.host)) != c.pick(one) {
+				t.Errorf("%s: %s", name, c.host)
+			}
+		}
+	}
+	if errs := (Config{Issuer: "https://id.example.test", LocalNames: []string{"https://suite.example.test"}}).Validate(); len(errs) != 1 {
+		t.Errorf("an address for a name: %v", errs)
+	}
+}

@@ -69,7 +69,7 @@ func runApp(ctx context.Context, out io.Writer, args []string) error {
 	case "show":
 		return showApp(ctx, out, w, h, id)
 	case "test":
-		found, err := h.clients.Examine(ctx, id, h.cfg.Provider.CAFile)
+		found, err := h.clients.Examine(ctx, id, h.cfg.Provider.Config)
 		if err != nil {
 			return err
 		}
