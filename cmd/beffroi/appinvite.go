@@ -111,6 +111,9 @@ func listInvites(ctx context.Context, out io.Writer, w *where, h *house) error {
 		if err != nil {
 			return err
 		}
+		if string(may) == "{}" {
+			may = []byte("what the configuration allows")
+		}
 		fmt.Fprintf(t, "%s\t%d/%d\t%s\t%s\t%s\t%s\n", one.ID, one.Used, one.Uses, one.Ends.Local().Format("2006-01-02 15:04"), one.Maker, orDash(one.Note), may)
 	}
 	return t.Flush()
