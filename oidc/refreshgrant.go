@@ -3,7 +3,6 @@ package oidc
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -50,8 +49,6 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request f
 		return refused(fosite.ErrInvalidGrant, "the refresh token has expired")
 	}
 	i.client, i.grant, i.spends = c, row.grant, row.RefreshHash
-	// Outliving the session is a right of the application as it is registered now.
-	i.grant.Offline = i.grant.Offline && slices.Contains(c.Scopes, "offline_access")
 	i.scopes = only(words(row.grant.Scope), c.Scopes)
 	// A narrower scope is honoured for the access token (T16); the refresh
 	// token keeps the scope of the authorization.

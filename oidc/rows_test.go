@@ -1,11 +1,9 @@
 package oidc
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 
 	"beffroi/directory"
@@ -38,85 +36,6 @@ func TestRow08TheGroupIsAskedAtSingleSignOnAndAtEveryRefresh(t *testing.T) {
 		}
 		h.people.change(paul, func(p *directory.Person) { *p = before })
 		h.must(h.refresh("heads", tokens.text("refresh_token")), 200)
-	})
-}
-
-// Row 11: whoever takes offline_access from an application takes it from the
-// authorizations that it has already.
-func TestRow11OfflineAccessEndsWithTheScopeOfTheApplication(t *testing.T) {
-	onBoth(t, func(t *testing.T, w *world) {
-		a := w.tokens("tool", "scope", "openid email offline_access")
-		w.signIn(marie, "sid-2")
-		b := w.tokens("tool", "scope", "openid email offline_access")
-		w.people.mu.Lock()
-		delete(w.people.sessions, "sid-1")
-		w.people.mu.Unlock()
-		a = w.refresh("tool", a.text("refresh_token")) // without its session
-		w.must(a, 200)
-		w.register(tool(func(c *Client) { c.Scopes = []string{"openid", "email"} }))
-		w.refusedWith(w.refresh("tool", a.text("refresh_token")), "invalid_grant")
-		b = w.refresh("tool", b.text("refresh_token"))
-		w.must(b, 200) // with its session
-		if b.text("scope") != "openid email" {
-			t.Errorf("scope %q", b.text("scope"))
-		}
-		w.register(tool())
-		w.must(w.refresh("tool", a.text("refresh_token")), 200) // the refusal spent nothing
-	})
-}
-
-// Row 32: among many people at once, each browser gets the tokens of whoever is
-// signed in there, by every endpoint.
-func TestRow32ManyPeopleAtOnceAreEachThemselves(t *testing.T) {
-	inHouses(t, func(t *testing.T, h *house) {
-		const people, rounds = 8, 4
-		for i := range people {
-			id, login := fmt.Sprintf("6a1f0f52-0000-4000-8000-0000000001%02d", i), fmt.Sprintf("person%d", i)
-			h.people.change(id, func(p *directory.Person) {
-				*p = directory.Person{ID: id, Login: login, DisplayName: "Person " + login, Mail: login + "@academie.test", Language: "en"}
-			})
-		}
-		var all sync.WaitGroup
-		for i := range people {
-			all.Go(func() {
-				id, login := fmt.Sprintf("6a1f0f52-0000-4000-8000-0000000001%02d", i), fmt.Sprintf("person%d", i)
-				v := h.guest()
-				for round := range rounds {
-					// The first of them signs in, the others enter by the session.
-					p := v.get("/oauth2/authorize?" + request("tool", "scope", "openid profile mail offline_access", "nonce", login).Encode())
-					if round == 0 {
-						p = v.password(p, login)
-					}
-					a := h.redeem("tool", p.left.Get("code"))
-					if a.status != 200 {
-						t.Errorf("%s: %d %s", login, a.status, a.body)
-						return
-					}
-					b := h.refresh("tool", a.text("refresh_token"))
-					x := h.exchange("tool", b.text("access_token"), "scope", "mail")
-					claims := h.idClaims("tool", a.text("id_token"))
-					if claims["nonce"] != login {
-						t.Errorf("%s gets the ID token of the request %v", login, claims["nonce"])
-					}
-					for what, got := range map[string]any{
-						"ID token":             claims["sub"],
-						"refreshed ID token":   h.idClaims("tool", b.text("id_token"))["sub"],
-						"userinfo":             h.userinfo(a.text("access_token")).json["sub"],
-						"userinfo, refreshed":  h.userinfo(b.text("access_token")).json["sub"],
-						"introspection":        h.introspect("tool", b.text("access_token")).json["sub"],
-						"introspection, there": h.introspect("imap", x.text("access_token")).json["sub"],
-					} {
-						if got != id {
-							t.Errorf("%s sees %v in the %s", login, got, what)
-						}
-					}
-					if account := v.get("/account"); !strings.Contains(account.body, login+"@academie.test") {
-						t.Errorf("%s sees another account: %s", login, account.body)
-					}
-				}
-			})
-		}
-		all.Wait()
 	})
 }
 
