@@ -2,15 +2,11 @@ package oidc
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/ory/fosite"
 
 	"beffroi/signin"
 )
@@ -381,58 +377,6 @@ func (c Client) validateKeys(wrong func(key, format string, args ...any)) {
 	}
 }
 
-// checkRegistered tells what is wrong with a redirect URI at registration.
-// What stands here is compared as a string later, so it must mean one thing.
-func checkRegistered(uri string, public bool) error {
-	for _, r := range uri {
-		if r <= ' ' || r >= 0x7f || r == '\\' || r == '"' || r == '<' || r == '>' {
-			return errors.New("only visible ASCII without quotes, brackets and backslash")
-		}
-	}
-	if strings.Contains(uri, "#") {
-		return errors.New("no fragment (RFC 6749 §3.1.2)")
-	}
-	if strings.Contains(uri, "*") {
-		return errors.New("no wildcard: it is compared character by character")
-	}
-	u, err := url.Parse(uri)
-	if err != nil {
-		return errors.New("is not an address")
-	}
-	if u.User != nil {
-		return errors.New("no user name in the address")
-	}
-	if u.Port() != "" && !validPort(u.Port()) {
-		return errors.New("the port must be 1 to 65535")
-	}
-	if strings.Contains(u.EscapedPath(), "/../") || strings.Contains(u.EscapedPath(), "/./") || strings.HasSuffix(u.EscapedPath(), "/..") {
-		return errors.New("no dot segments in the path")
-	}
-	switch u.Scheme {
-	case "https":
-		if !plainHost(u) {
-			return errors.New("names no host in plain letters")
-		}
-	case "http":
-		if !isLoopback(u.Hostname()) {
-			return errors.New("http only for 127.0.0.1, [::1] and localhost; https elsewhere")
-		}
-	default:
-		if !public || !ownScheme.MatchString(u.Scheme) {
-			return errors.New("the scheme must be https, or for a public application a reversed domain name (RFC 8252 §7.1)")
-		}
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
 // application is what the sign-in flow must know of the client.
 func (c Client) application() signin.Application {
 	app := signin.Application{ID: c.ID, Name: c.Name, Policy: signin.Policy{Groups: c.Groups, Assurance: signin.Level(c.Assurance)}}
@@ -448,35 +392,4 @@ func (c Client) application() signin.Application {
 	return app
 }
 
-// originOf is scheme://host[:port], with any port where a loopback address was
-// registered without one; or "scheme:" for an application's own scheme.
-func originOf(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return ""
-	}
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return u.Scheme + ":"
-	}
-	if anyPort(uri) != "" {
-		return u.Scheme + "://" + u.Host + ":*"
-	}
-	return u.Scheme + "://" + u.Host
-}
-
 func (c *Client) may(grant string) bool { return slices.Contains(c.Grants, grant) }
-
-// fositeClient shows a Client to fosite. Its secret is never compared there.
-type fositeClient struct{ *Client }
-
-func (c fositeClient) GetID() string                      { return c.ID }
-func (c fositeClient) GetHashedSecret() []byte            { return nil }
-func (c fositeClient) GetRedirectURIs() []string          { return c.RedirectURIs }
-func (c fositeClient) GetGrantTypes() fosite.Arguments    { return c.Grants }
-func (c fositeClient) GetResponseTypes() fosite.Arguments { return fosite.Arguments{"code"} }
-func (c fositeClient) GetScopes() fosite.Arguments        { return c.Scopes }
-func (c fositeClient) IsPublic() bool                     { return c.Public }
-func (c fositeClient) GetAudience() fosite.Arguments      { return nil }
-func (c fositeClient) GetResponseModes() []fosite.ResponseModeType {
-	return []fosite.ResponseModeType{fosite.ResponseModeDefault, fosite.ResponseModeQuery}
-}

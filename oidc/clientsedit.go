@@ -11,7 +11,105 @@ import (
 
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
+	"beffroi/internal/secret"
 )
+
+// Add registers an application and returns its secret, shown this once ("" for
+// one that has none): chosen, or one made here when chosen is not given. Every
+// mistake is returned at once.
+func (c *Clients) Add(ctx context.Context, actor audit.Actor, one Client, chosen ...string) (string, error) {
+	one.SecretFile, one.SecretHashes = "", nil
+	plain := ""
+	switch wants := one.usesSecret(); {
+	case len(chosen) > 0 && !wants:
+		return "", fmt.Errorf("application %q: has no use for a secret", one.ID)
+	case len(chosen) > 0:
+		if plain = chosen[0]; checkChosen(plain) != nil {
+			return "", fmt.Errorf("application %q: %w", one.ID, checkChosen(plain))
+		}
+	case wants:
+		plain = secret.Random()
+	}
+	if plain != "" {
+		one.SecretHashes = []string{secret.Hash(plain)}
+	}
+	if err := errors.Join(one.Validate()...); err != nil {
+		return "", err
+	}
+	if one.Profile != "" {
+		return "", fmt.Errorf("application %q: profile: %s is for the configuration file, where the mapping that it needs stands too", one.ID, one.Profile)
+	}
+	if c.fixed[one.ID] != nil {
+		return "", fmt.Errorf("%s: %w", one.ID, ErrClientFixed)
+	}
+	if err := c.audienceIsFree(one); err != nil {
+		return "", err
+	}
+	document, err := json.Marshal(one)
+	if err != nil {
+		return "", fmt.Errorf("register %s: %w", one.ID, err)
+	}
+	err = c.change(ctx, actor, audit.Event{Action: "app.add", Application: one.ID}, func(ctx context.Context) error {
+		now := db.At(c.now())
+		n, err := c.db.Exec(ctx, "INSERT INTO oidc_client (id, document, secrets, created, changed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+			one.ID, string(document), hashesJSON(one.SecretHashes), now, now)
+		if err == nil && n == 0 {
+			return fmt.Errorf("%s: %w", one.ID, ErrClientExists)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return plain, nil
+}
+
+// Remove forgets the application and ends all that was issued to it.
+func (c *Clients) Remove(ctx context.Context, actor audit.Actor, id string) error {
+	if c.fixed[id] != nil {
+		return fmt.Errorf("%s: %w", id, ErrClientFixed)
+	}
+	return c.change(ctx, actor, audit.Event{Action: "app.remove", Application: id}, func(ctx context.Context) error {
+		n, err := c.db.Exec(ctx, "DELETE FROM oidc_client WHERE id = $1", id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%s: %w", id, ErrUnknownClient)
+		}
+		if _, err := c.db.Exec(ctx, "DELETE FROM oidc_token WHERE client = $1", id); err != nil {
+			return err
+		}
+		// What people allowed is not for another application of the same name.
+		if err := c.forgetConsents(ctx, id); err != nil {
+			return err
+		}
+		_, err = c.db.Exec(ctx, "UPDATE oidc_grant SET ended = $1 WHERE client = $2 AND ended IS NULL", db.At(c.now()), id)
+		return err
+	})
+}
+
+// change runs a change and its audit row in one transaction, then renews the
+// copy in memory.
+func (c *Clients) change(ctx context.Context, actor audit.Actor, event audit.Event, fn func(context.Context) error) error {
+	err := c.db.InTx(ctx, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return c.audit.Record(ctx, actor, event)
+	})
+	if err != nil {
+		return err
+	}
+	c.loading.Lock()
+	defer c.loading.Unlock()
+	stored, err := c.stored(ctx)
+	if err != nil {
+		return err
+	}
+	c.current.Store(c.assemble(stored))
+	return nil
+}
 
 // Edited is what a change of an application did.
 type Edited struct {

@@ -138,6 +138,21 @@ func issueOf(r fosite.Requester) *issue {
 	return i
 }
 
+// fositeClient shows a Client to fosite. Its secret is never compared there.
+type fositeClient struct{ *Client }
+
+func (c fositeClient) GetID() string                      { return c.ID }
+func (c fositeClient) GetHashedSecret() []byte            { return nil }
+func (c fositeClient) GetRedirectURIs() []string          { return c.RedirectURIs }
+func (c fositeClient) GetGrantTypes() fosite.Arguments    { return c.Grants }
+func (c fositeClient) GetResponseTypes() fosite.Arguments { return fosite.Arguments{"code"} }
+func (c fositeClient) GetScopes() fosite.Arguments        { return c.Scopes }
+func (c fositeClient) IsPublic() bool                     { return c.Public }
+func (c fositeClient) GetAudience() fosite.Arguments      { return nil }
+func (c fositeClient) GetResponseModes() []fosite.ResponseModeType {
+	return []fosite.ResponseModeType{fosite.ResponseModeDefault, fosite.ResponseModeQuery}
+}
+
 // fositeStore is all the storage that fosite's core asks for. The grants of
 // this folder use the store directly.
 type fositeStore struct{ clients *Clients }
