@@ -113,7 +113,7 @@ func (s *store) spend(ctx context.Context, a *assertion) error {
 // authenticateByKey is private_key_jwt (OpenID Connect Core §9).
 func (p *Provider) authenticateByKey(ctx context.Context, r *http.Request, id, token string) (*Client, error) {
 	if id == "" {
-		id = assertedClient(token)
+		_, id = asserts(token)
 	}
 	c, err := p.clients.Get(ctx, id)
 	if err != nil && !errors.Is(err, ErrUnknownClient) {
@@ -160,21 +160,21 @@ func (p *Provider) authenticateByKey(ctx context.Context, r *http.Request, id, t
 	return nil, no("assertion", "unknown client or wrong assertion")
 }
 
-// assertedClient is whom an assertion claims to be of, before anything of it
-// is believed.
-func assertedClient(token string) string {
-	_, rest, _ := strings.Cut(token, ".")
-	payload, _, _ := strings.Cut(rest, ".")
+// asserts is whom an assertion claims to be of, before anything of it is
+// believed: it chooses the keys that must then verify it.
+func asserts(token string) (issuer, subject string) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 || len(token) > tokenMost {
+		return "", ""
+	}
 	var claims struct {
+		Issuer  string `json:"iss"`
 		Subject string `json:"sub"`
 	}
-	if len(payload) > tokenMost {
-		return ""
+	if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err != nil || json.Unmarshal(b, &claims) != nil {
+		return "", ""
 	}
-	if b, err := base64.RawURLEncoding.DecodeString(payload); err != nil || json.Unmarshal(b, &claims) != nil {
-		return ""
-	}
-	return claims.Subject
+	return claims.Issuer, claims.Subject
 }
 
 // nobodysKeys verify an assertion of an unknown client, in vain: their private

@@ -2,8 +2,6 @@ package oidc
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -96,7 +94,7 @@ func (p *Provider) vouched(ctx context.Context, c *Client, token string) (issuer
 		p.refuse(ctx, c, audit.Event{Action: "oidc.bearer", Detail: map[string]string{"reason": reason, "issuer": issuer.Issuer}})
 		return refused(fosite.ErrInvalidGrant, format, args...)
 	}
-	named := assertedIssuer(token)
+	named, _ := asserts(token)
 	at := slices.IndexFunc(c.AssertionIssuers, func(one AssertionIssuer) bool { return one.Issuer == named && named != "" })
 	if at < 0 {
 		return issuer, nil, no("issuer", "the application does not trust the issuer of the assertion")
@@ -130,22 +128,6 @@ func (p *Provider) personNamed(ctx context.Context, subject string) (directory.P
 		return p.directory.ByLogin(ctx, subject)
 	}
 	return person, err
-}
-
-// assertedIssuer is who an assertion says it is of, before anything of it is
-// believed: it chooses the keys that must then verify it.
-func assertedIssuer(token string) string {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 || len(token) > tokenMost {
-		return ""
-	}
-	var claims struct {
-		Issuer string `json:"iss"`
-	}
-	if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err != nil || json.Unmarshal(b, &claims) != nil {
-		return ""
-	}
-	return claims.Issuer
 }
 
 // PopulateTokenEndpointResponse spends the assertion for its token: all of it in

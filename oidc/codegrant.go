@@ -97,17 +97,22 @@ func (g *codeGrant) PopulateTokenEndpointResponse(ctx context.Context, request f
 	if !g.CanHandleTokenEndpointRequest(ctx, request) {
 		return fosite.ErrUnknownRequest
 	}
-	p, i := g.p, issueOf(request)
+	err := g.p.redeem(ctx, issueOf(request), response)
+	if errors.Is(err, errSpent) {
+		return g.p.codeLost(ctx, issueOf(request))
+	}
+	return err
+}
+
+// redeem spends the code of an issue, of a browser or of a device, for its
+// tokens. errSpent when it is good no longer.
+func (p *Provider) redeem(ctx context.Context, i *issue, response fosite.AccessResponder) error {
 	access, t := p.newToken(i, originCode)
 	refresh := ""
 	if i.client.may(GrantRefresh) {
 		refresh = p.newRefresh(i, &t)
 	}
-	err := p.store.redeem(ctx, i.spends, t)
-	if errors.Is(err, errSpent) {
-		return p.codeLost(ctx, i)
-	}
-	if err != nil {
+	if err := p.store.redeem(ctx, i.spends, t); err != nil {
 		return err
 	}
 	i.stores = t

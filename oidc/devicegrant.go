@@ -87,25 +87,11 @@ func (g *deviceGrant) PopulateTokenEndpointResponse(ctx context.Context, request
 	if !g.CanHandleTokenEndpointRequest(ctx, request) {
 		return fosite.ErrUnknownRequest
 	}
-	p, i := g.p, issueOf(request)
-	access, t := p.newToken(i, originCode)
-	refresh := ""
-	if i.client.may(GrantRefresh) {
-		refresh = p.newRefresh(i, &t)
-	}
-	err := p.store.redeem(ctx, i.spends, t)
+	err := g.p.redeem(ctx, issueOf(request), response)
 	if errors.Is(err, errSpent) {
 		return refused(fosite.ErrInvalidGrant, "the device code is no longer good: another poll was faster, or the person has signed out")
 	}
-	if err != nil {
-		return err
-	}
-	i.stores = t
-	p.answerTokens(response, access, t)
-	if refresh != "" {
-		response.SetExtra("refresh_token", refresh)
-	}
-	return nil
+	return err
 }
 
 // pollTogether is how far apart polls may be that were on their way together.

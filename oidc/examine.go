@@ -176,11 +176,7 @@ func (x *examiner) greet(uri string) greeting {
 // shake opens a connection to a host, with TLS for https, and returns when its
 // certificate ends.
 func (o *outside) shake(ctx context.Context, u *url.URL) (ends time.Time, err error) {
-	client := o.far
-	if isLoopback(u.Hostname()) {
-		client = o.near
-	}
-	transport, ok := client.Transport.(*http.Transport)
+	transport, ok := o.client(u.Hostname()).Transport.(*http.Transport)
 	if !ok {
 		return ends, errors.New("no transport")
 	}

@@ -47,10 +47,7 @@ func postedForm(r *http.Request, but ...string) (url.Values, error) {
 func repeated(form url.Values, but ...string) string {
 	for name, values := range form {
 		if len(values) > 1 && !slices.Contains(but, name) {
-			if len(name) > 40 {
-				name = name[:40]
-			}
-			return name
+			return short(name)
 		}
 	}
 	return ""
