@@ -136,8 +136,8 @@ func formDecoded(s string) string {
 	return decoded
 }
 
-// refuse notes a refusal. A client that has proven who it is stands as the
-// actor; everybody else is anonymous, and capped.
+// refuse notes a refusal, within the audit's caps. A client that has proven who
+// it is stands as the actor; everybody else is anonymous.
 func (p *Provider) refuse(ctx context.Context, c *Client, e audit.Event) {
 	e.Outcome = "refused"
 	if c != nil && e.Application == "" {

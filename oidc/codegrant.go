@@ -147,7 +147,7 @@ func (p *Provider) codeReused(ctx context.Context, c *Client, stored grant) erro
 }
 
 // endFamily ends an authorization and notes why, in one transaction. One that
-// has ended already is only noted, within the cap for strangers.
+// has ended already is only noted, within the cap.
 func (p *Provider) endFamily(ctx context.Context, c *Client, stored grant, event audit.Event) error {
 	if !stored.Ended.IsZero() {
 		p.refuse(ctx, c, event)

@@ -1,7 +1,8 @@
 // Package audit is the trail: who did what to whom, from where, with which
 // outcome. Record writes inside the caller's transaction, so that a change and
 // its trace stand or fall together; Refuse notes what was turned away, and caps
-// the anonymous kind, because a trail that a stranger can fill is a full disk.
+// that of strangers and of applications, because a trail that a stranger, or a
+// program that tries again and again, can fill is a full disk.
 package audit
 
 import (
@@ -80,8 +81,9 @@ type Row struct {
 	Request     string            `json:"request,omitempty"`
 }
 
-// The cap on anonymous refusals: per action and address (IPv6: per /64), and
-// for all addresses of an action together, within one window.
+// The cap on refusals of strangers, per action and address (IPv6: per /64), and
+// of applications, per action and application; and for all of either together,
+// within one window.
 const (
 	capWindow  = 10 * time.Minute
 	capAddress = 100
@@ -137,9 +139,8 @@ func (l *Log) Record(ctx context.Context, actor Actor, e Event) error {
 	return nil
 }
 
-// Refuse notes a refusal on its own. It never fails the caller. Anonymous
-// refusals beyond the cap are counted, and the count is written as one row
-// when the window ends.
+// Refuse notes a refusal on its own. It never fails the caller. What is beyond
+// the cap is counted, and the count is written as one row when the window ends.
 func (l *Log) Refuse(ctx context.Context, actor Actor, e Event) {
 	if e.Outcome == "" {
 		e.Outcome = "refused"
@@ -147,20 +148,19 @@ func (l *Log) Refuse(ctx context.Context, actor Actor, e Event) {
 	if actor.Kind == "" {
 		actor = Anonymous()
 	}
-	if actor.Kind == "anonymous" && !l.admit(ctx, e.Action) {
+	if (actor.Kind == "anonymous" || actor.Kind == "application") && !l.admit(ctx, actor, e.Action) {
 		return
 	}
 	// The visitor may have gone; the trace stays.
 	_ = l.Record(context.WithoutCancel(ctx), actor, e)
 }
 
-// admit counts one anonymous refusal and tells whether it is written.
-func (l *Log) admit(ctx context.Context, action string) bool {
-	address := netip.Prefix{}
-	if ip := OriginOf(ctx).IP; ip.Is4() {
-		address = netip.PrefixFrom(ip, 32)
-	} else if ip.IsValid() {
-		address, _ = ip.Prefix(64)
+// admit counts one refusal and tells whether it is written. Strangers and
+// applications are counted apart: neither's noise may hide the other.
+func (l *Log) admit(ctx context.Context, actor Actor, action string) bool {
+	whose := actor.ID
+	if actor.Kind == "anonymous" {
+		whose = source(OriginOf(ctx).IP)
 	}
 	l.mu.Lock()
 	now := l.now()
@@ -168,8 +168,8 @@ func (l *Log) admit(ctx context.Context, action string) bool {
 	if now.Sub(l.window) > capWindow {
 		over, l.counts, l.window = l.counts, map[string]int{}, now
 	}
-	total := "*" + action
-	one := address.String() + " " + action
+	total := "*" + actor.Kind + " " + action
+	one := actor.Kind + " " + whose + " " + action
 	l.counts[total]++
 	admitted := l.counts[total] <= capAction
 	if admitted {
@@ -178,11 +178,21 @@ func (l *Log) admit(ctx context.Context, action string) bool {
 	}
 	l.mu.Unlock()
 	for key, n := range over {
-		if a, isTotal := strings.CutPrefix(key, "*"); isTotal && n > capAddress {
-			_ = l.Record(context.WithoutCancel(ctx), System("audit"), Event{Action: a + ".capped", Outcome: "refused", Detail: map[string]string{"count": fmt.Sprint(n)}})
+		if of, isTotal := strings.CutPrefix(key, "*"); isTotal && n > capAddress {
+			kind, action, _ := strings.Cut(of, " ")
+			_ = l.Record(context.WithoutCancel(ctx), System("audit"), Event{Action: action + ".capped", Outcome: "refused", Detail: map[string]string{"count": fmt.Sprint(n), "of": kind}})
 		}
 	}
 	return admitted
+}
+
+// source is where a stranger is counted.
+func source(ip netip.Addr) string {
+	if ip.Is4() {
+		return ip.String()
+	}
+	network, _ := ip.Prefix(64)
+	return network.String()
 }
 
 // Filter chooses rows; empty fields match everything.

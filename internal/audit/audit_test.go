@@ -51,6 +51,34 @@ func TestEventWithoutActorIsAnError(t *testing.T) {
 	}
 }
 
+func TestApplicationsThatTryAgainForEverCannotFillTheDisk(t *testing.T) {
+	l := audit.New(dbtest.Open(t, "sqlite"), time.Now)
+	for range 150 {
+		l.Refuse(t.Context(), audit.Application("broken"), audit.Event{Action: "oidc.refresh"})
+		l.Refuse(t.Context(), audit.Anonymous(), audit.Event{Action: "oidc.refresh"})
+	}
+	for range 2500 { // strangers from everywhere, who must not hide what applications do
+		l.Refuse(t.Context(), audit.Anonymous(), audit.Event{Action: "oidc.code"})
+	}
+	l.Refuse(t.Context(), audit.Application("sound"), audit.Event{Action: "oidc.refresh"})
+	l.Refuse(t.Context(), audit.Application("sound"), audit.Event{Action: "oidc.code"})
+	for actor, want := range map[string]int{"broken": 100, "sound": 2, "": 200} {
+		rows, err := l.List(t.Context(), audit.Filter{Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, r := range rows {
+			if r.Actor.ID == actor {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d rows of %q, want %d", n, actor, want)
+		}
+	}
+}
+
 func TestAnonymousRefusalsCannotFillTheDisk(t *testing.T) {
 	d := dbtest.Open(t, "sqlite")
 	at := time.Now()
