@@ -153,6 +153,10 @@ func (m *metadata) apply(c Client, policy RegistrationPolicy) (Client, error) {
 	default:
 		m.wrong(errMetadata, "application_type must be web or native")
 	}
+	if c.SubjectType == SubjectPairwise && c.SectorURI == "" && slices.Contains(c.Grants, GrantDevice) {
+		// Its codes prove that it is at home at its redirect URIs; a device's do not.
+		m.wrong(errMetadata, "subject_type: pairwise with %s needs sector_identifier_uri", GrantDevice)
+	}
 	if m.err == nil {
 		m.checkHosts(c, policy)
 	}

@@ -181,3 +181,17 @@ func TestANameMayMeanThisMachineOnlyWhereTheConfigurationSaysSo(t *testing.T) {
 		t.Errorf("an address for a name: %v", errs)
 	}
 }
+
+// A pairwise sub is its sector's own: whoever writes another's address into a
+// registration, and needs no code to arrive there, must not come by it.
+func TestAStrangerDoesNotJoinASectorByWritingItDown(t *testing.T) {
+	w := onOne(t)
+	w.opened(RegistrationOpen, RegistrationPolicy{Grants: []string{GrantCode, GrantDevice}})
+	joining := doc{"subject_type": "pairwise", "redirect_uris": []string{"https://tool.example.test/x"}, "grant_types": []string{GrantCode, GrantDevice}}
+	w.refusedWith(w.newcomer("", joining), "invalid_client_metadata")
+	joining["grant_types"] = []string{GrantCode}
+	a := w.newcomer("", joining)
+	w.must(a, 201)
+	joining["grant_types"], joining["client_id"] = []string{GrantCode, GrantDevice}, a.text("client_id")
+	w.refusedWith(w.manage(http.MethodPut, a, document(joining)), "invalid_client_metadata")
+}
