@@ -161,7 +161,8 @@ func (c *Clients) Edit(ctx context.Context, actor audit.Actor, id string, change
 
 // replace stores an application anew, unless somebody else has changed it
 // since it was read. Its own token to change itself ends: what the operator
-// has set must not be undone by it.
+// has set must not be undone by it. So does the time that it was given: whoever
+// takes it over decides when it goes.
 func (c *Clients) replace(ctx context.Context, before Entry, after Client, fresh bool) error {
 	document, err := json.Marshal(after)
 	if err != nil {
@@ -172,7 +173,7 @@ func (c *Clients) replace(ctx context.Context, before Entry, after Client, fresh
 	if fresh {
 		made = now
 	}
-	n, err := c.db.Exec(ctx, "UPDATE oidc_client SET document = $1, secrets = $2, former = $3, secret_made = $4, registration = '', changed = $5 WHERE id = $6 AND document = $7 AND secrets = $8",
+	n, err := c.db.Exec(ctx, "UPDATE oidc_client SET document = $1, secrets = $2, former = $3, secret_made = $4, registration = '', ends = NULL, changed = $5 WHERE id = $6 AND document = $7 AND secrets = $8",
 		string(document), hashesJSON(after.SecretHashes), after.secrets.former, made, now, after.ID, before.document, hashesJSON(before.raw.SecretHashes))
 	if err == nil && n == 0 {
 		err = errors.New("somebody else changed it at the same moment")
