@@ -18,6 +18,7 @@
 //	GET POST /userinfo            who the token's person is
 //	GET POST /account/applications  what each application has of who is signed in, and taking it back
 //	GET POST /oauth2/logout       sign out, asked by an application
+//	POST     /oauth2/logout/confirm  and the person's answer, where one is needed
 //	POST     /oauth2/register     an application registers itself, where that is allowed (RFC 7591)
 //	GET PUT DELETE /oauth2/register/{id}  and reads, changes or ends its registration (RFC 7592)
 //	GET      /api/applications    the tiles of the token's person
@@ -26,8 +27,10 @@
 // It promises: a code is good once, whoever races for it; a refresh token is
 // good once, but for ten seconds of grace to the same application, and its
 // reuse ends the family; signin's Gate is asked once before any token exists;
-// a client sees the inside of its own tokens only; every refusal that smells of
-// theft stands in the audit trail. Codes and tokens rest as hashes.
+// a client sees the inside of its own tokens and of those made for it only; an
+// application that registered itself sends this server into no inner network;
+// every refusal that smells of theft stands in the audit trail, up to a cap.
+// Codes and tokens rest as hashes.
 //
 // It does not promise that fosite is safe alone: docs/decisions/0003 tells what
 // of it is used and what stands before it.

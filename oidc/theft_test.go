@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -319,4 +320,33 @@ func TestUnknownScopesAreIgnoredAndForbiddenOnesRefused(t *testing.T) {
 	}
 	w.redirectedWith(w.authorize(request("tool", "scope", "openid reports")), "invalid_scope") // another application's
 	w.redirectedWith(w.authorize(request("tool", "scope", "openid phone")), "invalid_scope")
+}
+
+// What the statement itself refuses, whatever was read before it: a refresh
+// token that another request has spent meanwhile, longer ago than the grace.
+func TestRow09ARefreshTokenIsSpentByTheStatementThatReplacesIt(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		a := w.tokens("tool", "scope", "openid offline_access")
+		old := hashOf(a.text("refresh_token"))
+		next := func(after time.Duration) error {
+			_, access := newSecret(prefixAccess)
+			_, refresh := newSecret(prefixRefresh)
+			now := w.clock.now().Add(after)
+			return w.p.store.rotate(t.Context(), old, token{AccessHash: access, Client: "tool", Scope: "openid", Created: db.At(now), AccessEnds: db.At(now.Add(time.Minute)), RefreshHash: refresh, RefreshEnds: db.At(now.Add(time.Hour))})
+		}
+		for _, after := range []time.Duration{0, 10 * time.Second} {
+			if err := next(after); err != nil {
+				t.Errorf("after %s: %v", after, err)
+			}
+		}
+		if err := next(10*time.Second + time.Microsecond); !errors.Is(err, errSpent) {
+			t.Errorf("after the grace: %v", err)
+		}
+		if _, err := w.p.store.endPerson(t.Context(), marie); err != nil {
+			t.Fatal(err)
+		}
+		if err := next(0); !errors.Is(err, errSpent) {
+			t.Errorf("after a sign-out: %v", err)
+		}
+	})
 }
