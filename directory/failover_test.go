@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -154,9 +156,31 @@ func TestASilentServerAloneIsSoonGivenUp(t *testing.T) {
 // pause stops a server in its tracks, its connections open, or lets it go on.
 func pause(t *testing.T, s *testpeer.SlapdServer, signal syscall.Signal) {
 	t.Helper()
-	if err := syscall.Kill(s.PID(), signal); err != nil {
+	pid := s.PID()
+	if err := syscall.Kill(pid, signal); err != nil {
 		t.Fatal(err)
 	}
+	if signal != syscall.SIGSTOP {
+		return
+	}
+	// A thread that runs on the other core may answer once more: wait until all have stopped.
+	testpeer.WaitFor(t, "slapd standing still", 5*time.Second, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(threads) == 0 {
+			return false
+		}
+		for _, path := range threads {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				continue // ended meanwhile
+			}
+			// "pid (name) state …": the name may hold anything but the last parenthesis
+			if _, rest, ok := strings.Cut(string(text[bytes.LastIndexByte(text, ')'):]), " "); !ok || rest[0] != 'T' {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func TestAVisitorWhoLeavesWaitsForNothing(t *testing.T) {
