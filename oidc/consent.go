@@ -197,7 +197,7 @@ var appCSS = []string{"signin.css", "oidc.css"}
 // appCard is the application as a page shows it. Its picture is allowed in this
 // answer.
 func appCard(w http.ResponseWriter, c *Client, lang i18n.Lang) templates.OidcApp {
-	card := templates.OidcApp{ID: c.ID, Name: c.app.Title(string(lang)), Logo: c.app.Logo, Contact: signin.Contact(c.app.Contact)}
+	card := templates.OidcApp{ID: c.ID, Name: c.app.Title(string(lang)), Logo: c.app.Logo, Contact: signin.Contact(c.app.Contact), Newcomer: c.registration.by != ""}
 	if card.Logo != "" {
 		web.AllowImages(w, originOf(card.Logo))
 	}

@@ -474,6 +474,13 @@ func TestTheTextsOfAStrangerAreTextOnThePages(t *testing.T) {
 		if csp := page.header.Get("Content-Security-Policy"); !strings.Contains(csp, "script-src 'self';") || strings.Contains(csp, "unsafe") || strings.Count(csp, "script-src") != 1 {
 			t.Errorf("%s", csp)
 		}
+		const warning = "s’est inscrit lui-même"
+		if !strings.Contains(page.body, warning) {
+			t.Error("nobody tells the person that a stranger chose the name")
+		}
+		if page, _ := v.question(v.authorize("tool", "scope", "openid email")); strings.Contains(page.body, warning) {
+			t.Error("the academy's own tool is called a stranger")
+		}
 	})
 }
 

@@ -36,6 +36,7 @@ type OidcApp struct {
 	Logo          string // address of its picture; empty when it has none of its own
 	Contact       SigninContact
 	Policy, Terms string // addresses; may be empty
+	Newcomer      bool   // it registered itself: nobody of the academy chose its name
 }
 
 // OidcConsent asks what an application may learn and do.
