@@ -4,7 +4,7 @@
 // ({"at": ADDRESS}). The last line tells what was learnt, or which step failed.
 //
 //   node openid-client.mjs proconnect|ordinary '{"issuer": …, "id": …, "secret": …, "redirect": …, "after": …, "mail": …}'
-import "./webcrypto.mjs"; // before what needs it
+import "./node18.mjs"; // before what needs it
 import { createInterface } from "node:readline/promises";
 import * as client from "openid-client";
 
