@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"beffroi/internal/audit"
@@ -38,14 +39,37 @@ var (
 // pendingLife is how long a shown secret waits for its first code.
 const pendingLife = 30 * time.Minute
 
+// Method is a way to prove who one is, beside the password.
+type Method string
+
+const (
+	TOTP     Method = "totp"     // an authenticator app, RFC 6238
+	Passkey  Method = "passkey"  // WebAuthn: a passkey or a security key
+	Key      Method = "key"      // the academy's OTP key: its code typed behind a PIN
+	Recovery Method = "recovery" // one of the printed recovery codes
+	Mail     Method = "mail"     // a code sent to an address outside the academy
+	Pass     Method = "pass"     // a temporary access pass of the helpdesk
+	Device   Method = "device"   // a browser that proved another factor before, and was trusted
+)
+
 // Factor is one second factor of a person, without its secret.
 type Factor struct {
 	ID      string
-	Kind    string // "totp"
+	Kind    Method
 	Name    string // the person's word for it; may be empty
+	Detail  string // what tells it from others: the model of a passkey, the serial of a key, a masked address; may be empty
 	Created time.Time
 	Used    time.Time // zero when never
+	Ends    time.Time // zero when it does not end by itself
+	Left    int       // how often it can still be used, where that is counted: recovery codes
 }
+
+// Held says what a person could be asked for now, and how many of each.
+type Held map[Method]int
+
+// Lasting counts the factors that make a person protected: not the helpdesk's
+// pass, not a trusted browser, not recovery codes, which only replace one.
+func (h Held) Lasting() int { return h[TOTP] + h[Passkey] + h[Key] + h[Mail] }
 
 // Config names the issuer that authenticator apps show beside a code.
 type Config struct {
@@ -60,6 +84,7 @@ type Service struct {
 	issuer string
 	now    func() time.Time
 	reset  []func(ctx context.Context, actor audit.Actor, person string) error
+	change []func(ctx context.Context, c Change) error
 }
 
 // New makes a Service.
@@ -75,24 +100,60 @@ func New(d *db.DB, s *secret.Sealer, a *audit.Log, c Config, now func() time.Tim
 	return &Service{db: d, sealer: s, audit: a, issuer: issuer, now: now}
 }
 
-// Factors lists the person's factors, oldest first.
-func (s *Service) Factors(ctx context.Context, person string) ([]Factor, error) {
-	rows, err := s.factorsOf(ctx, person)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]Factor, len(rows))
-	for i, r := range rows {
-		list[i] = Factor{ID: r.id, Kind: r.kind, Name: r.name, Created: r.created.Time, Used: r.used.Time}
-	}
-	return list, nil
+// kind is one kind of factor, as far as every kind is alike.
+type kind struct {
+	tables []string // emptied by a reset, WHERE person = $1; the first holds the factors themselves
+	held   string   // SELECT of one row of its method for each usable factor of person $1 at time $2
+	list   func(s *Service, ctx context.Context, person string) ([]Factor, error)
+	remove func(s *Service, ctx context.Context, person, id string) (Factor, error) // db.ErrNotFound when the person has no such factor
 }
 
-// Count returns how many factors the person could be asked for.
-func (s *Service) Count(ctx context.Context, person string) (n int, err error) {
-	err = s.db.QueryRow(ctx, "SELECT COUNT(*) FROM mfa_factor WHERE person = $1", person).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count factors of %s: %w", person, err)
+// kinds are all that there are: whoever adds one adds it here, and it is
+// counted, listed and reset with the others.
+func kinds() []kind {
+	return []kind{totpKind()}
+}
+
+// Factors lists the person's factors of every kind, oldest first within one.
+func (s *Service) Factors(ctx context.Context, person string) ([]Factor, error) {
+	var all []Factor
+	for _, k := range kinds() {
+		some, err := k.list(s, ctx, person)
+		if err != nil {
+			return nil, fmt.Errorf("factors of %s: %w", person, err)
+		}
+		all = append(all, some...)
 	}
-	return n, nil
+	return all, nil
+}
+
+// Held counts what the person could be asked for: one query, whatever the kinds.
+func (s *Service) Held(ctx context.Context, person string) (Held, error) {
+	held := Held{}
+	_, err := db.All(ctx, s.db, func(scan func(...any) error) (m Method, err error) {
+		var n int
+		err = scan(&m, &n)
+		held[m] = n
+		return m, err
+	}, heldQuery(), person, db.At(s.now()))
+	if err != nil {
+		return nil, fmt.Errorf("count factors of %s: %w", person, err)
+	}
+	return held, nil
+}
+
+var heldQuery = sync.OnceValue(func() string {
+	var parts []string
+	for _, k := range kinds() {
+		if k.held != "" {
+			parts = append(parts, k.held)
+		}
+	}
+	return "SELECT method, COUNT(*) FROM (" + strings.Join(parts, " UNION ALL ") + ") AS held GROUP BY method"
+})
+
+// Count returns how many lasting factors the person has.
+func (s *Service) Count(ctx context.Context, person string) (int, error) {
+	held, err := s.Held(ctx, person)
+	return held.Lasting(), err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"beffroi/internal/audit"
+	"beffroi/internal/db"
 )
 
 // ErrReason says that a reset was asked for without telling why.
@@ -25,16 +26,23 @@ func (s *Service) Reset(ctx context.Context, actor audit.Actor, person, reason s
 		return 0, ErrReason
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.db.Exec(ctx, "DELETE FROM mfa_pending WHERE person = $1", person); err != nil {
-			return fmt.Errorf("reset factors of %s: %w", person, err)
-		}
-		if n, err = s.db.Exec(ctx, "DELETE FROM mfa_factor WHERE person = $1", person); err != nil {
-			return fmt.Errorf("reset factors of %s: %w", person, err)
-		}
-		for _, hook := range s.reset {
-			if err := hook(ctx, actor, person); err != nil {
-				return fmt.Errorf("reset factors of %s: %w", person, err)
+		n = 0
+		for _, k := range kinds() {
+			for i, table := range k.tables {
+				gone, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE person = $1", person)
+				if err != nil {
+					return fmt.Errorf("reset factors of %s: %w", person, err)
+				}
+				if i == 0 {
+					n += gone
+				}
 			}
+		}
+		if err := s.ended(ctx, actor, person); err != nil {
+			return err
+		}
+		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "reset", Reason: reason}); err != nil {
+			return err
 		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.reset", Target: person, Outcome: "ok",
 			Detail: map[string]string{"reason": reason, "factors": fmt.Sprint(n)}})
@@ -43,4 +51,70 @@ func (s *Service) Reset(ctx context.Context, actor audit.Actor, person, reason s
 		return 0, err
 	}
 	return n, nil
+}
+
+// Remove takes one factor from the person. Whether the actor may, and has just
+// proven a factor, is the caller's question. Where it is not the person's own
+// doing (reason is not empty), everything that rests on the factor ends, as
+// with Reset. db.ErrNotFound when the person has no such factor.
+func (s *Service) Remove(ctx context.Context, actor audit.Actor, person, id, reason string) (gone Factor, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		err := db.ErrNotFound
+		for _, k := range kinds() {
+			if gone, err = k.remove(s, ctx, person, id); !errors.Is(err, db.ErrNotFound) {
+				break
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("remove factor %s of %s: %w", id, person, err)
+		}
+		if reason != "" {
+			if err := s.ended(ctx, actor, person); err != nil {
+				return err
+			}
+		}
+		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "removed", Factor: gone, Reason: reason}); err != nil {
+			return err
+		}
+		detail := map[string]string{"kind": string(gone.Kind), "factor": id}
+		if reason != "" {
+			detail["reason"] = reason
+		}
+		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.remove", Target: person, Outcome: "ok", Detail: detail})
+	})
+	return gone, err
+}
+
+// ended runs the hooks of a reset.
+func (s *Service) ended(ctx context.Context, actor audit.Actor, person string) error {
+	for _, hook := range s.reset {
+		if err := hook(ctx, actor, person); err != nil {
+			return fmt.Errorf("reset factors of %s: %w", person, err)
+		}
+	}
+	return nil
+}
+
+// Change is what happened to a person's factors.
+type Change struct {
+	Actor  audit.Actor
+	Person string
+	What   string // "added", "removed", "renamed", "used" (a recovery code, a pass: worth telling) or "reset"
+	Factor Factor // zero for a reset of all
+	Reason string // a helper's
+}
+
+// OnChange registers who is told of every change, before serving. It runs in
+// the transaction of the change; its error undoes the change.
+func (s *Service) OnChange(fn func(ctx context.Context, c Change) error) {
+	s.change = append(s.change, fn)
+}
+
+func (s *Service) changed(ctx context.Context, c Change) error {
+	for _, hook := range s.change {
+		if err := hook(ctx, c); err != nil {
+			return fmt.Errorf("tell of %s %s of %s: %w", c.What, c.Factor.Kind, c.Person, err)
+		}
+	}
+	return nil
 }

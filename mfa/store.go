@@ -15,6 +15,10 @@ type factorRow struct {
 	created, used          db.Time
 }
 
+func (r factorRow) factor() Factor {
+	return Factor{ID: r.id, Kind: Method(r.kind), Name: r.name, Created: r.created.Time, Used: r.used.Time}
+}
+
 func (s *Service) factorsOf(ctx context.Context, person string) ([]factorRow, error) {
 	rows, err := db.All(ctx, s.db, func(scan func(...any) error) (factorRow, error) {
 		var r factorRow

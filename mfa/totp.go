@@ -55,6 +55,28 @@ func (e Enrolment) QR() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// totpKind is how a TOTP is counted, listed and removed.
+func totpKind() kind {
+	return kind{
+		tables: []string{"mfa_factor", "mfa_pending"},
+		held:   "SELECT kind AS method FROM mfa_factor WHERE person = $1 AND CAST($2 AS BIGINT) IS NOT NULL",
+		list: func(s *Service, ctx context.Context, person string) ([]Factor, error) {
+			rows, err := s.factorsOf(ctx, person)
+			list := make([]Factor, len(rows))
+			for i, r := range rows {
+				list[i] = r.factor()
+			}
+			return list, err
+		},
+		remove: func(s *Service, ctx context.Context, person, id string) (Factor, error) {
+			var r factorRow
+			err := s.db.QueryRow(ctx, "DELETE FROM mfa_factor WHERE person = $1 AND id = $2 RETURNING id, kind, name, created, used", person, id).
+				Scan(&r.id, &r.kind, &r.name, &r.created, &r.used)
+			return r.factor(), err
+		},
+	}
+}
+
 func totpPurpose(person string) string    { return "totp:" + person }
 func pendingPurpose(person string) string { return "totp-pending:" + person }
 

@@ -78,7 +78,7 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 		Contact: s.contact(),
 	}
 	for _, f := range factors {
-		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: f.Kind, Name: f.Name, Created: s.Local(f.Created), Used: s.Local(f.Used)})
+		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: string(f.Kind), Name: f.Name, Created: s.Local(f.Created), Used: s.Local(f.Used)})
 	}
 	page.Title, page.CSS = text(r, "signin.account.title"), signinCSS
 	return web.Render(w, r, http.StatusOK, page)

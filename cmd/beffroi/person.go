@@ -103,7 +103,7 @@ func showPerson(ctx context.Context, out io.Writer, w *where, h *house, p direct
 		}
 		list := []factor{}
 		for _, f := range factors {
-			list = append(list, factor{f.Kind, f.Name, f.Created, f.Used})
+			list = append(list, factor{string(f.Kind), f.Name, f.Created, f.Used})
 		}
 		return printJSON(out, map[string]any{
 			"id": p.ID, "login": p.Login, "name": p.DisplayName, "mail": p.Mail, "dn": p.DN, "schools": p.UAI, "groups": p.Groups, "disabled": p.Disabled, "language": p.Language,
@@ -127,7 +127,7 @@ func showPerson(ctx context.Context, out io.Writer, w *where, h *house, p direct
 		if !f.Used.IsZero() {
 			used = "last used " + f.Used.Local().Format("2006-01-02 15:04")
 		}
-		fmt.Fprintf(out, "  factor    %s, since %s, %s\n", strings.TrimSpace(f.Kind+" "+f.Name), f.Created.Local().Format("2006-01-02 15:04"), used)
+		fmt.Fprintf(out, "  factor    %s, since %s, %s\n", strings.TrimSpace(string(f.Kind)+" "+f.Name), f.Created.Local().Format("2006-01-02 15:04"), used)
 	}
 	_, err = fmt.Fprintf(out, "  sessions  %d\n", sessions)
 	return err
