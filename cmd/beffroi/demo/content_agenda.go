@@ -126,8 +126,8 @@ func roleOccasions(me Account, everyone *directoryOfNames) []occasion {
 		}
 	case "plefebvre":
 		return []occasion{
-			{uid: "cours-2de3", summary: "2de 3 – mathématiques", place: "Salle 207", day: -70, from: "08:25", to: "09:20", rule: "FREQ=WEEKLY;BYDAY=MO,TU,TH", category: "Cours", skipped: []int{-49, -48, -46}},
-			{uid: "cours-1re5", summary: "1re 5 – mathématiques", place: "Salle 207", day: -70, from: "10:30", to: "11:25", rule: "FREQ=WEEKLY;BYDAY=MO,WE,FR", category: "Cours"},
+			{uid: "cours-4e3", summary: "4e 3 – mathématiques", place: "Salle 207", day: -70, from: "08:25", to: "09:20", rule: "FREQ=WEEKLY;BYDAY=MO,TU,TH", category: "Cours", skipped: []int{-49, -48, -46}},
+			{uid: "cours-3e5", summary: "3e 5 – mathématiques", place: "Salle 207", day: -70, from: "10:30", to: "11:25", rule: "FREQ=WEEKLY;BYDAY=MO,WE,FR", category: "Cours"},
 			{uid: "club-echecs", summary: "Club d’échecs", place: "CDI", day: -66, from: "12:30", to: "13:20", rule: "FREQ=WEEKLY;BYDAY=FR"},
 			{uid: "olympiades", summary: "Entraînement aux olympiades", place: "Salle 210", day: 2, from: "14:00", to: "16:00"},
 		}

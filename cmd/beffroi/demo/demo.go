@@ -132,7 +132,7 @@ type Guest struct{ Login, About, Factor string }
 // Guests are the people to sign in as, those of the README.
 func (d *Demo) Guests() []Guest {
 	var all []Guest
-	for _, login := range []string{"mdupont", "jmartin", "ssmith", "plefebvre", "aadmin", "xpartenaire"} {
+	for _, login := range []string{"mdupont", "jmartin", "ssmith", "plefebvre", "lwattrelos", "aadmin", "xpartenaire"} {
 		p, ok := d.Sample.Person(login)
 		if !ok {
 			continue

@@ -24,7 +24,7 @@ func somePeople() []Account {
 		{Login: "mdupont", Name: "Marie Dupont", Mail: "marie.dupont@academie.test", Lang: "fr"},
 		{Login: "jmartin", Name: "Jacques Martin", Mail: "jacques.martin@academie.test", Lang: "fr", UAI: "0590002B", School: "Collège Jean-Zay"},
 		{Login: "ssmith", Name: "Sarah Smith", Mail: "sarah.smith@academie.test", Lang: "en", UAI: "0590002B", School: "Collège Jean-Zay"},
-		{Login: "plefebvre", Name: "Paul Lefebvre", Mail: "paul.lefebvre@academie.test", Lang: "fr", UAI: "0590003C", School: "Lycée Marie-Curie"},
+		{Login: "plefebvre", Name: "Paul Lefebvre", Mail: "paul.lefebvre@academie.test", Lang: "fr", UAI: "0590002B", School: "Collège Jean-Zay"},
 		{Login: "nbenali", Name: "Nadia Benali", Mail: "nadia.benali@academie.test", Lang: "fr"},
 	}
 }

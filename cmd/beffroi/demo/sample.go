@@ -24,6 +24,7 @@ const (
 	groupHelpdesk  = "helpdesk"
 	groupSecurity  = "securite"
 	groupPartners  = "partenaires"
+	groupSensitive = "comptes-sensibles" // whose factors no helper resets alone
 	schoolPrefix   = "etab-"
 	subjectPrefix  = "discipline-"
 	serviceAccount = "cn=beffroi,ou=services," + BaseDN
@@ -252,10 +253,11 @@ func (s *Sample) describe(name, subject string) string {
 		return "Enseignants – " + subject
 	}
 	return map[string]string{
-		groupStaff:    "Tous les personnels de l’académie",
-		groupHeads:    "Chefs d’établissement",
-		groupHelpdesk: "Assistance académique",
-		groupSecurity: "Sécurité des systèmes d’information",
-		groupPartners: "Partenaires de l’académie",
+		groupStaff:     "Tous les personnels de l’académie",
+		groupHeads:     "Chefs d’établissement",
+		groupHelpdesk:  "Assistance académique",
+		groupSensitive: "Comptes sensibles : deux personnes pour les réinitialiser",
+		groupSecurity:  "Sécurité des systèmes d’information",
+		groupPartners:  "Partenaires de l’académie",
 	}[name]
 }

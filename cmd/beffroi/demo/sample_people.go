@@ -44,7 +44,7 @@ func (b *academyBuilder) wellKnown() {
 			Title: "Principal", Groups: []string{groupStaff, groupHeads}},
 		{Login: "ssmith", GivenName: "Sarah", FamilyName: "Smith", UAI: "0590002B", Kind: "ENS", Language: "en", Subject: "Anglais",
 			Title: "Professeure d’anglais", Groups: []string{groupStaff}},
-		{Login: "plefebvre", GivenName: "Paul", FamilyName: "Lefebvre", UAI: "0590003C", Kind: "ENS", Subject: "Mathématiques",
+		{Login: "plefebvre", GivenName: "Paul", FamilyName: "Lefebvre", UAI: "0590002B", Kind: "ENS", Subject: "Mathématiques",
 			Title: "Professeur de mathématiques", Groups: []string{groupStaff}},
 		{Login: "aadmin", GivenName: "Aïcha", FamilyName: "Admin", UAI: "0590001A", Kind: "ADM", Function: "RSSI",
 			Title: "Responsable de la sécurité des systèmes d’information", Groups: []string{groupStaff, groupSecurity}},
@@ -94,6 +94,10 @@ func (b *academyBuilder) staff(school *School, nth int) {
 		work("DIR", "DIR", head, "", school.UAI, groupStaff, groupHeads)
 	}
 	for _, title := range []string{head + " adjoint", "Secrétaire général d’EPLE", "Conseiller principal d’éducation"} {
+		if title == "Secrétaire général d’EPLE" { // keeps the school's money
+			work("ADM", "ADM", title, "", "", groupStaff, groupSensitive)
+			continue
+		}
 		work("ADM", "ADM", title, "", "", groupStaff)
 	}
 	taught := subjectsAt[school.Kind]

@@ -16,7 +16,7 @@ func TestTheSixPeopleAreWhoTheReadmeSays(t *testing.T) {
 		{"mdupont", "Marie Dupont", "marie.dupont@academie.test", "fr", "0590001A", "", "ADM", "helpdesk tous-personnels"},
 		{"jmartin", "Jean-François Martin", "jean-francois.martin@academie.test", "fr", "0590002B", "0590002B", "DIR", "chefs-etablissement tous-personnels"},
 		{"ssmith", "Sarah Smith", "sarah.smith@academie.test", "en", "0590002B", "", "ENS", "tous-personnels"},
-		{"plefebvre", "Paul Lefebvre", "paul.lefebvre@academie.test", "fr", "0590003C", "", "ENS", "tous-personnels"},
+		{"plefebvre", "Paul Lefebvre", "paul.lefebvre@academie.test", "fr", "0590002B", "", "ENS", "tous-personnels"},
 		{"aadmin", "Aïcha Admin", "aicha.admin@academie.test", "fr", "0590001A", "", "ADM", "securite tous-personnels"},
 		{"xpartenaire", "Xavier Partenaire", "xavier.partenaire@academie.test", "fr", "0599999Z", "", "EXT", "partenaires"},
 	} {
