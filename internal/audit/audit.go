@@ -66,21 +66,6 @@ type Event struct {
 	Detail      map[string]string
 }
 
-// Row is one line of the trail.
-type Row struct {
-	ID          string            `json:"id"`
-	At          time.Time         `json:"at"`
-	Actor       Actor             `json:"actor"`
-	Action      string            `json:"action"`
-	Target      string            `json:"target,omitempty"`
-	Application string            `json:"application,omitempty"`
-	Outcome     string            `json:"outcome"`
-	Detail      map[string]string `json:"detail,omitempty"`
-	Address     string            `json:"address,omitempty"`
-	Agent       string            `json:"agent,omitempty"`
-	Request     string            `json:"request,omitempty"`
-}
-
 // The cap on refusals of strangers, per action and address (IPv6: per /64), and
 // of applications, per action and application; and for all of either together,
 // within one window.
@@ -193,49 +178,6 @@ func source(ip netip.Addr) string {
 	}
 	network, _ := ip.Prefix(64)
 	return network.String()
-}
-
-// Filter chooses rows; empty fields match everything.
-type Filter struct {
-	Person      string // as actor or as target
-	Application string
-	Action      string // exact, or a prefix ending in "."
-	Limit       int    // 100 when zero
-}
-
-// List returns the newest rows first.
-func (l *Log) List(ctx context.Context, f Filter) ([]Row, error) {
-	if f.Limit <= 0 {
-		f.Limit = 100
-	}
-	prefix := ""
-	if strings.HasSuffix(f.Action, ".") {
-		prefix, f.Action = f.Action+"%", ""
-	}
-	return db.All(ctx, l.db, scanRow, `SELECT `+columns+` FROM audit
-		WHERE ($1 = '' OR actor = $1 OR target = $1) AND ($2 = '' OR application = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR action LIKE $4)
-		ORDER BY at DESC, id LIMIT $5`, f.Person, f.Application, f.Action, prefix, f.Limit)
-}
-
-// About returns the newest rows of one action whose target is the person, later
-// than since. Unlike List it reads an index: pages of the person may ask it.
-func (l *Log) About(ctx context.Context, person, action string, since time.Time, limit int) ([]Row, error) {
-	return db.All(ctx, l.db, scanRow, `SELECT `+columns+` FROM audit WHERE target = $1 AND at > $2 AND action = $3 ORDER BY at DESC, id LIMIT $4`,
-		person, db.At(since), action, limit)
-}
-
-const columns = "id, at, actor_kind, actor, actor_name, action, target, application, outcome, detail, address, agent, request"
-
-func scanRow(scan func(...any) error) (Row, error) {
-	var r Row
-	var at db.Time
-	var detail string
-	err := scan(&r.ID, &at, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Name, &r.Action, &r.Target, &r.Application, &r.Outcome, &detail, &r.Address, &r.Agent, &r.Request)
-	r.At = at.Time
-	if err == nil && detail != "" {
-		err = json.Unmarshal([]byte(detail), &r.Detail)
-	}
-	return r, err
 }
 
 // clean bounds what strangers wrote and keeps a line one line.
