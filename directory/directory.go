@@ -58,8 +58,35 @@ type Person struct {
 
 // Query asks for people by words of their name, mail address or login.
 type Query struct {
-	Text  string // every word must match; fewer than two letters in all find nobody
+	Text  string // every word must match; fewer than two letters in all find nobody, unless Within says where to look
 	Limit int    // 20 when 0, 100 at most
+
+	// Within leaves out whoever fits none of its parts; nil leaves out nobody.
+	// With it, an empty Text lists the people there. A part that names nothing
+	// finds nobody: never everybody.
+	Within []Within
+
+	// AlsoIn narrows further to people of these schools.
+	AlsoIn []string
+
+	HeadsOf         string // only who heads this school
+	IncludeDisabled bool   // also closed accounts
+}
+
+// Within is a part of the directory: the people who fit every list that is not
+// empty, or Everyone. Groups count as the entry of the person names them
+// (memberOf), without those around them; where entries do not, only the first
+// hundred who fit the rest are looked at.
+type Within struct {
+	Everyone  bool
+	Schools   []string // UAI codes
+	Groups    []string
+	Kinds     []string
+	Functions []string
+}
+
+func (w Within) empty() bool {
+	return len(w.Schools)+len(w.Groups)+len(w.Kinds)+len(w.Functions) == 0
 }
 
 // Directory is what the rest of the house knows of the academy's directory.
@@ -78,8 +105,9 @@ type Directory interface {
 	// person's only, with the same errors, asking the directory each time.
 	ByLogin(ctx context.Context, login string) (Person, error)
 
-	// Search lists people by name, disabled ones left out, sorted by family
-	// name. A text too short to mean anything finds nobody: never everybody.
+	// Search lists people by name, disabled ones left out unless asked for,
+	// sorted by family name. A text too short to mean anything finds nobody:
+	// never everybody.
 	Search(ctx context.Context, q Query) ([]Person, error)
 
 	// Ping asks the directory for something small. Nil, ErrDown or the

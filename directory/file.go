@@ -166,7 +166,7 @@ func (d *LDIF) Search(ctx context.Context, q Query) ([]Person, error) {
 	}
 	defer release()
 	words := searchWords(q.Text)
-	if len(words) == 0 {
+	if len(words) == 0 && (strings.TrimSpace(q.Text) != "" || len(q.Within) == 0 && q.HeadsOf == "") {
 		return nil, nil
 	}
 	var people []Person
@@ -175,7 +175,7 @@ func (d *LDIF) Search(ctx context.Context, q Query) ([]Person, error) {
 			continue
 		}
 		person := d.personOf(entry)
-		if !person.Disabled && answers(person, words) {
+		if (q.IncludeDisabled || !person.Disabled) && answers(person, words) && q.admits(person, func() []string { return d.groupsOf(entry, person) }) {
 			people = append(people, person)
 		}
 	}
@@ -183,17 +183,43 @@ func (d *LDIF) Search(ctx context.Context, q Query) ([]Person, error) {
 	return people[:min(len(people), q.limit())], nil
 }
 
-// answers says whether every word is in the person's name, login or mail box.
+// answers says whether every word is in the person's name, login or mail box; a
+// word with an @, in their addresses.
 func answers(p Person, words []string) bool {
 	box, _, _ := strings.Cut(p.Mail, "@")
 	haystack := fold(strings.Join([]string{p.DisplayName, p.GivenName, p.FamilyName, p.Login, box}, "\n"), true)
 	for _, word := range words {
 		word = fold(word, true)
+		if strings.Contains(word, "@") {
+			if !strings.HasPrefix(fold(p.Mail, true), word) && !slices.ContainsFunc(append([]string{p.Login}, p.MailAliases...), func(a string) bool { return fold(a, true) == word }) {
+				return false
+			}
+			continue
+		}
 		if len(word) < 4 && !strings.HasPrefix(haystack, word) && !strings.Contains(haystack, " "+word) || !strings.Contains(haystack, word) {
 			return false
 		}
 	}
 	return true
+}
+
+// admits says whether the person is where the query looks.
+func (q Query) admits(p Person, groups func() []string) bool {
+	has := func(list []string, values ...string) bool {
+		return slices.ContainsFunc(values, func(v string) bool {
+			return v != "" && slices.ContainsFunc(list, func(l string) bool { return strings.EqualFold(l, v) })
+		})
+	}
+	if len(q.AlsoIn) > 0 && !has(q.AlsoIn, p.UAI...) || q.HeadsOf != "" && !has([]string{q.HeadsOf}, p.UAIResponsible...) {
+		return false
+	}
+	return q.Within == nil || slices.ContainsFunc(q.Within, func(w Within) bool {
+		if w.empty() {
+			return w.Everyone
+		}
+		return (len(w.Schools) == 0 || has(w.Schools, p.UAI...)) && (len(w.Kinds) == 0 || has(w.Kinds, p.Kind)) &&
+			(len(w.Functions) == 0 || has(w.Functions, p.Function)) && (len(w.Groups) == 0 || has(w.Groups, groups()...))
+	})
 }
 
 // Ping implements Directory.

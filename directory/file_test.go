@@ -48,6 +48,7 @@ cn: Sarah Smith
 sn: Smith
 givenName: Sarah
 mail: sarah.smith@academie.test
+frEduRne: 0590002B
 userPassword: Beffroi-59!
 
 dn: uid=plefebvre,ou=people,dc=academie,dc=test
@@ -64,6 +65,7 @@ cn: Aïcha Admin
 sn: Admin
 givenName: Aïcha
 mail: aicha.admin@academie.test
+frEduFonctAdm: RSSI
 userPassword: Beffroi-59!
 
 dn: uid=xpartenaire,ou=people,dc=academie,dc=test

@@ -177,7 +177,7 @@ func TestSearchFiltersHoldWhatIsTypedAsText(t *testing.T) {
 	}
 	defer l.Close()
 	for _, text := range []string{"dupont", "*)(uid=*", `\2a`, "a)(|(b", "()", "été", "a*b", "&|!", "xx\x00yy"} {
-		filter := l.searchFilter(text)
+		filter, _ := l.searchFilter(t.Context(), Query{Text: text})
 		if filter == "" {
 			continue
 		}
@@ -201,7 +201,7 @@ func FuzzSearchFilter(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		filter := l.searchFilter(text)
+		filter, _ := l.searchFilter(t.Context(), Query{Text: text})
 		if filter == "" {
 			return
 		}

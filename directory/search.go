@@ -3,6 +3,7 @@ package directory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,55 +118,204 @@ const (
 // Search implements Directory. A word of four letters or more is looked for
 // anywhere in the name, a shorter one at the beginning of a name, as that is
 // what servers can answer from their indexes. The part of the mail address
-// before the @ is searched without accents, so that "helene" finds Hélène.
+// before the @ is searched without accents, so that "helene" finds Hélène; a
+// word with an @ is looked for as an address.
 func (l *LDAP) Search(ctx context.Context, q Query) ([]Person, error) {
-	filter := l.searchFilter(q.Text)
-	if filter == "" {
-		return nil, ctx.Err()
+	filter, err := l.searchFilter(ctx, q)
+	if err != nil || filter == "" {
+		return nil, errors.Join(err, ctx.Err())
 	}
-	entries, err := l.find(ctx, l.config.PeopleBase, filter, l.config.Attributes.wanted(false), q.limit())
+	// Where the directory does not name a person's groups, each one found is asked.
+	asked := !l.knowsGroups() && slices.ContainsFunc(q.Within, func(w Within) bool { return len(w.Groups) > 0 })
+	limit := q.limit()
+	if asked {
+		limit = maxFound
+	}
+	entries, err := l.find(ctx, l.config.PeopleBase, filter, l.config.Attributes.wanted(false), limit)
 	if err != nil {
 		return nil, err
 	}
 	people := make([]Person, 0, len(entries))
 	for _, entry := range entries {
-		if p := l.config.Attributes.person(entry.DN, valuesOf(entry), l.now()); p.ID != "" && !p.Disabled {
-			people = append(people, p)
+		f := &found{person: l.config.Attributes.person(entry.DN, valuesOf(entry), l.now())}
+		if f.person.ID == "" || f.person.Disabled && !q.IncludeDisabled {
+			continue
 		}
+		if asked {
+			if err := l.addGroups(ctx, f); err != nil {
+				return nil, err
+			}
+			if !q.admits(f.person, func() []string { return f.person.Groups }) {
+				continue
+			}
+			f.person.Groups = nil
+		}
+		people = append(people, f.person)
 	}
 	sortByName(people)
-	return people, nil
+	return people[:min(len(people), q.limit())], nil
 }
 
-// searchFilter is the filter for a text; empty when the text is too short.
-func (l *LDAP) searchFilter(text string) string {
-	words := searchWords(text)
-	if len(words) == 0 {
-		return ""
+// knowsGroups says whether a person's entry names their groups.
+func (l *LDAP) knowsGroups() bool {
+	return l.config.Attributes.MemberOf != "" && l.config.Groups != groupsByMember
+}
+
+// searchFilter is the filter of a query; empty when it can find nobody.
+func (l *LDAP) searchFilter(ctx context.Context, q Query) (string, error) {
+	words := searchWords(q.Text)
+	if len(words) == 0 && (strings.TrimSpace(q.Text) != "" || len(q.Within) == 0 && q.HeadsOf == "") {
+		return "", nil
 	}
 	a := l.config.Attributes
-	name := firstOf(a.CommonName, a.DisplayName)
 	var b strings.Builder
 	b.WriteString("(&" + l.config.PeopleFilter)
-	for _, word := range words {
-		escaped, bare := ldap.EscapeFilter(word), ldap.EscapeFilter(fold(word, true))
-		b.WriteString("(|")
-		anywhere := utf8.RuneCountInString(word) >= 4
-		for _, part := range []struct{ attribute, pattern string }{
-			{a.Login, bare + "*"},
-			{a.FamilyName, escaped + "*"},
-			{a.GivenName, escaped + "*"},
-			{name, map[bool]string{true: "*" + escaped + "*", false: escaped + "*"}[anywhere]},
-			{a.Mail, map[bool]string{true: "*" + bare + "*@*", false: bare + "*@*"}[anywhere]},
-		} {
-			if part.attribute != "" {
-				b.WriteString("(" + part.attribute + "=" + part.pattern + ")")
-			}
+	if q.Within != nil {
+		where, err := l.withinFilter(ctx, q.Within)
+		if err != nil || where == "" {
+			return "", err
 		}
-		b.WriteString(")")
+		b.WriteString(where)
+	}
+	if len(q.AlsoIn) > 0 {
+		where := schoolFilter(a.UAI, q.AlsoIn)
+		if where == "" {
+			return "", nil
+		}
+		b.WriteString(where)
+	}
+	if q.HeadsOf != "" {
+		where := schoolFilter(a.UAIResponsible, []string{q.HeadsOf})
+		if where == "" {
+			return "", nil
+		}
+		b.WriteString(where)
+	}
+	for _, word := range words {
+		b.WriteString(l.wordFilter(word))
+	}
+	b.WriteString(")")
+	return b.String(), nil
+}
+
+// wordFilter is where one word may stand.
+func (l *LDAP) wordFilter(word string) string {
+	a := l.config.Attributes
+	name := firstOf(a.CommonName, a.DisplayName)
+	escaped, bare := ldap.EscapeFilter(word), ldap.EscapeFilter(fold(word, true))
+	parts := []struct{ attribute, pattern string }{
+		{a.Login, bare + "*"},
+		{a.FamilyName, escaped + "*"},
+		{a.GivenName, escaped + "*"},
+	}
+	switch {
+	case strings.Contains(word, "@"):
+		parts = []struct{ attribute, pattern string }{{a.Login, escaped}, {a.Mail, escaped + "*"}, {a.MailAliases, escaped}}
+		if strings.EqualFold(a.MailAliases, "proxyAddresses") {
+			parts = append(parts, struct{ attribute, pattern string }{a.MailAliases, "smtp:" + escaped})
+		}
+	case utf8.RuneCountInString(word) >= 4:
+		parts = append(parts, struct{ attribute, pattern string }{name, "*" + escaped + "*"}, struct{ attribute, pattern string }{a.Mail, "*" + bare + "*@*"})
+	default:
+		parts = append(parts, struct{ attribute, pattern string }{name, escaped + "*"}, struct{ attribute, pattern string }{a.Mail, bare + "*@*"})
+	}
+	var b strings.Builder
+	b.WriteString("(|")
+	for _, part := range parts {
+		if part.attribute != "" {
+			b.WriteString("(" + part.attribute + "=" + part.pattern + ")")
+		}
 	}
 	b.WriteString(")")
 	return b.String()
+}
+
+// withinFilter is the filter of all parts; empty when none can hold anybody.
+func (l *LDAP) withinFilter(ctx context.Context, parts []Within) (string, error) {
+	a := l.config.Attributes
+	var any []string
+	for _, w := range parts {
+		switch {
+		case w.Everyone && w.empty():
+			return l.config.PeopleFilter, nil
+		case w.empty():
+			continue
+		}
+		all, possible := "", true
+		and := func(listed []string, filter string) {
+			if len(listed) > 0 && filter == "" {
+				possible = false
+			}
+			all += filter
+		}
+		and(w.Schools, schoolFilter(a.UAI, w.Schools))
+		and(w.Kinds, valueFilter(a.Kind, w.Kinds))
+		and(w.Functions, valueFilter(a.Function, w.Functions))
+		if len(w.Groups) > 0 && l.knowsGroups() {
+			dns, err := l.groupDNs(ctx, w.Groups)
+			if err != nil {
+				return "", err
+			}
+			and(w.Groups, valueFilter(a.MemberOf, dns))
+		}
+		switch {
+		case !possible:
+		case all == "": // groups, and the entries do not name them: Search asks for each person
+			any = append(any, l.config.PeopleFilter)
+		default:
+			any = append(any, "(&"+all+")")
+		}
+	}
+	if len(any) == 0 {
+		return "", nil
+	}
+	return "(|" + strings.Join(any, "") + ")", nil
+}
+
+// groupDNs finds the groups of these names.
+func (l *LDAP) groupDNs(ctx context.Context, names []string) ([]string, error) {
+	filter := valueFilter(l.config.Attributes.GroupName, names)
+	if filter == "" {
+		return nil, nil
+	}
+	entries, err := l.find(ctx, l.config.GroupsBase, filter, []string{l.config.Attributes.GroupName}, maxFound)
+	if err != nil {
+		return nil, fmt.Errorf("find groups: %w", err)
+	}
+	var dns []string
+	for _, entry := range entries {
+		dns = append(dns, entry.DN)
+	}
+	return dns, nil
+}
+
+// valueFilter fits entries that have one of the values; empty without any.
+func valueFilter(attribute string, values []string) string {
+	var b strings.Builder
+	for _, v := range values {
+		if attribute != "" && v != "" {
+			b.WriteString("(" + attribute + "=" + ldap.EscapeFilter(v) + ")")
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "(|" + b.String() + ")"
+}
+
+// schoolFilter is valueFilter for school codes, however they are written there
+// (see uaiCodes). Every writing is asked by equality or by its beginning.
+func schoolFilter(attribute string, codes []string) string {
+	var b strings.Builder
+	for _, code := range codes {
+		if code = strings.ToUpper(code); attribute != "" && uaiPattern.MatchString(code) {
+			fmt.Fprintf(&b, "(%[1]s=%[2]s)(%[1]s={UAI}%[2]s)(%[1]s=%[2]s$*)", attribute, code)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "(|" + b.String() + ")"
 }
 
 // searchWords are the words of a text that say something; none when they have

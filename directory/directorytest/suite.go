@@ -104,6 +104,7 @@ func Run(t *testing.T, d directory.Directory) {
 		{"a person is found by ID", s.byID},
 		{"nobody is found by what is no ID", s.noID},
 		{"search finds by any word and never everybody", s.search},
+		{"search stays within the parts it is given", s.within},
 		{"a context that has ended is honoured", s.context},
 		{"the answer belongs to the caller", s.ownership},
 		{"many at once each get their own answer", s.concurrency},
@@ -323,21 +324,24 @@ func (s suite) noID(t *testing.T) {
 
 func (s suite) search(t *testing.T) {
 	for text, want := range map[string]string{
-		"dupont":            "mdupont",
-		"Marie DUPONT":      "mdupont",
-		"dupont marie":      "mdupont",
-		"jean-françois":     "jmartin",
-		"jean-franc":        "jmartin", // by the mail address
-		"Noël bizarre":      accented,
-		"helene":            accented,
-		"smi":               "ssmith",
-		"xpart":             "xpartenaire",
-		"sarah.smith@":      "",
-		"dupont personne":   "",
-		"zzzzzzzz":          "",
-		"academie.test":     "",
-		"bizarre brien":     comma,
-		" lefebvre   paul ": "plefebvre",
+		"dupont":                    "mdupont",
+		"Marie DUPONT":              "mdupont",
+		"dupont marie":              "mdupont",
+		"jean-françois":             "jmartin",
+		"jean-franc":                "jmartin", // by the mail address
+		"Noël bizarre":              accented,
+		"helene":                    accented,
+		"smi":                       "ssmith",
+		"xpart":                     "xpartenaire",
+		"sarah.smith@":              "ssmith",
+		"sarah.smith@academie.test": "ssmith",
+		"SECOND@academie.test":      "first", // an alias
+		"@academie.test":            "",
+		"dupont personne":           "",
+		"zzzzzzzz":                  "",
+		"academie.test":             "",
+		"bizarre brien":             comma,
+		" lefebvre   paul ":         "plefebvre",
 	} {
 		people, err := s.d.Search(t.Context(), directory.Query{Text: text, Limit: 100})
 		if err != nil {
@@ -366,6 +370,52 @@ func (s suite) search(t *testing.T) {
 	}
 	if !slices.Equal(names, []string{"Double", "First", "Impostor", "Long", "Noël", "O'Brien", "Smith", "Twin", "Twin"}) {
 		t.Errorf("order %q", names)
+	}
+}
+
+// within asks the same of parts of the directory: whatever a part names, it finds
+// nobody else, and a part that names nothing finds nobody at all.
+func (s suite) within(t *testing.T) {
+	jmartin, ssmith, aadmin, xpartenaire := "jmartin", "ssmith", "aadmin", "xpartenaire"
+	all := []string{"mdupont", jmartin, ssmith, aadmin, xpartenaire}
+	for name, c := range map[string]struct {
+		q     directory.Query
+		found []string
+	}{
+		"a school":                   {directory.Query{Within: []directory.Within{{Schools: []string{"0590002b"}}}}, []string{jmartin, ssmith}},
+		"a school and a word":        {directory.Query{Text: "smith", Within: []directory.Within{{Schools: []string{"0590002B"}}}}, []string{ssmith}},
+		"another school":             {directory.Query{Text: "smith", Within: []directory.Within{{Schools: []string{"0590001A"}}}}, nil},
+		"two parts":                  {directory.Query{Within: []directory.Within{{Schools: []string{"0590002B"}, Kinds: []string{"DIR"}}, {Functions: []string{"RSSI"}}}}, []string{jmartin, aadmin}},
+		"a group":                    {directory.Query{Within: []directory.Within{{Groups: []string{"partenaires"}}}}, []string{xpartenaire}},
+		"a group of a school":        {directory.Query{Within: []directory.Within{{Groups: []string{"partenaires"}, Schools: []string{"0590002B"}}}}, nil},
+		"a group that is not there":  {directory.Query{Within: []directory.Within{{Groups: []string{"*"}}}}, nil},
+		"a school that is not there": {directory.Query{Within: []directory.Within{{Schools: []string{"*"}}}}, nil},
+		"a kind written as a filter": {directory.Query{Within: []directory.Within{{Kinds: []string{"*"}}}}, nil},
+		"everyone":                   {directory.Query{Text: "smith", Within: []directory.Within{{Everyone: true}}}, []string{ssmith}},
+		"a part that names nothing":  {directory.Query{Within: []directory.Within{{}}}, nil},
+		"no part":                    {directory.Query{Text: "smith", Within: []directory.Within{}}, nil},
+		"also in":                    {directory.Query{Text: "smith", Within: []directory.Within{{Everyone: true}}, AlsoIn: []string{"0590001A"}}, nil},
+		"too short a text":           {directory.Query{Text: "s", Within: []directory.Within{{Schools: []string{"0590002B"}}}}, nil},
+		"the head of a school":       {directory.Query{HeadsOf: "0590002B"}, []string{jmartin}},
+		"the head of no school":      {directory.Query{HeadsOf: "*"}, nil},
+	} {
+		c.q.Limit = 100
+		people, err := s.d.Search(t.Context(), c.q)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var found []string
+		for _, p := range people {
+			if slices.Contains(all, p.Login) {
+				found = append(found, p.Login)
+			}
+		}
+		slices.Sort(found)
+		slices.Sort(c.found)
+		if !slices.Equal(found, c.found) {
+			t.Errorf("%s: found %v, want %v", name, found, c.found)
+		}
 	}
 }
 
