@@ -85,6 +85,8 @@ type Service struct {
 	now    func() time.Time
 	reset  []func(ctx context.Context, actor audit.Actor, person string) error
 	change []func(ctx context.Context, c Change) error
+
+	passkeys *passkeys // nil: none are used here
 }
 
 // New makes a Service.
@@ -103,6 +105,7 @@ func New(d *db.DB, s *secret.Sealer, a *audit.Log, c Config, now func() time.Tim
 // kind is one kind of factor, as far as every kind is alike.
 type kind struct {
 	tables []string // emptied by a reset, WHERE person = $1; the first holds the factors themselves
+	named  string   // the table whose column name is the person's word for it; empty: it has none
 	held   string   // SELECT of one row of its method for each usable factor of person $1 at time $2
 	list   func(s *Service, ctx context.Context, person string) ([]Factor, error)
 	remove func(s *Service, ctx context.Context, person, id string) (Factor, error) // db.ErrNotFound when the person has no such factor
@@ -111,7 +114,7 @@ type kind struct {
 // kinds are all that there are: whoever adds one adds it here, and it is
 // counted, listed and reset with the others.
 func kinds() []kind {
-	return []kind{totpKind()}
+	return []kind{totpKind(), passkeyKind()}
 }
 
 // Factors lists the person's factors of every kind, oldest first within one.

@@ -61,7 +61,15 @@ func (s *Service) pending(ctx context.Context, person, attempt string) (sealed s
 	return sealed, err
 }
 
-// Sweep removes enrolments that nobody finished and returns how many.
+// Sweep removes what nobody finished and returns how many rows that was.
 func (s *Service) Sweep(ctx context.Context) (int64, error) {
-	return s.db.Exec(ctx, "DELETE FROM mfa_pending WHERE created <= $1", db.At(s.now().Add(-pendingLife)))
+	n, err := s.db.Exec(ctx, "DELETE FROM mfa_pending WHERE created <= $1", db.At(s.now().Add(-pendingLife)))
+	if err != nil {
+		return n, fmt.Errorf("sweep enrolments: %w", err)
+	}
+	challenges, err := s.db.Exec(ctx, "DELETE FROM mfa_passkey_challenge WHERE expires <= $1", db.At(s.now()))
+	if err != nil {
+		return n, fmt.Errorf("sweep challenges: %w", err)
+	}
+	return n + challenges, nil
 }

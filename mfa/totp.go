@@ -59,6 +59,7 @@ func (e Enrolment) QR() ([]byte, error) {
 func totpKind() kind {
 	return kind{
 		tables: []string{"mfa_factor", "mfa_pending"},
+		named:  "mfa_factor",
 		held:   "SELECT kind AS method FROM mfa_factor WHERE person = $1 AND CAST($2 AS BIGINT) IS NOT NULL",
 		list: func(s *Service, ctx context.Context, person string) ([]Factor, error) {
 			rows, err := s.factorsOf(ctx, person)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"beffroi/directory"
+	"beffroi/mfa"
 	"beffroi/oidc"
 	"beffroi/portal"
 	"beffroi/signin"
@@ -40,9 +41,10 @@ type LogConfig struct {
 
 // ProviderConfig is the provider's part; absent Listen, it is not run.
 type ProviderConfig struct {
-	Listen      string        `yaml:"listen"`
-	Session     SessionConfig `yaml:"session"`
-	SignIn      signin.Config `yaml:"signin"`
+	Listen      string            `yaml:"listen"`
+	Session     SessionConfig     `yaml:"session"`
+	SignIn      signin.Config     `yaml:"signin"`
+	Passkeys    mfa.PasskeyConfig `yaml:"passkeys"`
 	oidc.Config `yaml:",inline"`
 }
 
@@ -160,6 +162,7 @@ func (c *Config) validateProvider() []Mistake {
 	all = append(all, c.mistakesOf("directory", c.Directory.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.Config.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.SignIn.Validate())...)
+	all = append(all, c.mistakesOf("provider", c.Provider.Passkeys.Validate())...)
 	all = append(all, c.validateOrigin("provider.issuer", c.Provider.Issuer)...)
 	all = append(all, c.validateSession("provider.session", c.Provider.Session)...)
 	return all

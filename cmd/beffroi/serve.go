@@ -212,6 +212,9 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 	h.closers = append(h.closers, h.directory.Close)
 	h.mfa = mfa.New(h.db, h.sealer, h.audit, mfa.Config{Issuer: h.cfg.Name}, h.now)
 	c := h.cfg.Provider
+	if err := h.mfa.UsePasskeys(c.Issuer, c.Passkeys); err != nil {
+		return err
+	}
 	h.sessions = session.New(h.db, session.Config{
 		Site: "provider", Secure: strings.HasPrefix(c.Issuer, "https:"), Idle: c.Session.Idle, Absolute: c.Session.Absolute, Now: h.now,
 	})

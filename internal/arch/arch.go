@@ -43,6 +43,7 @@ var homes = map[string][]string{
 	"github.com/ory/fosite":         {"oidc"},
 	"github.com/go-ldap/ldap":       {"directory", "internal/testpeer"},
 	"github.com/go-webauthn":        {"mfa"},
+	"github.com/descope":            {"mfa/mfatest"},
 	"github.com/pquerna/otp":        {"mfa"},
 	"github.com/boombuler/barcode":  {"mfa"},
 	"github.com/emersion/go-imap":   {"portal/webmail", "cmd/beffroi/demo"},
@@ -63,7 +64,7 @@ var homes = map[string][]string{
 var directoryLibraries = []string{"github.com/go-ldap/ldap", "golang.org/x/text"}
 
 // testOnly are the folders that only tests may import.
-var testOnly = []string{"internal/testpeer", "internal/arch", "internal/db/dbtest", "directory/directorytest", "portal/portaltest", "e2e"}
+var testOnly = []string{"internal/testpeer", "internal/arch", "internal/db/dbtest", "directory/directorytest", "portal/portaltest", "mfa/mfatest", "e2e"}
 
 // randomByDesign may use math/rand: sample data that must come out the same each time, benches, test helpers.
 var randomByDesign = []string{"cmd/beffroi/demo", "e2e", "internal/testpeer"}

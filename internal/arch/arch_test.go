@@ -62,6 +62,7 @@ func TestPlantedMistakesAreSeen(t *testing.T) {
 		"SQL drivers leave their home":            {"oidc", "github.com/jackc/pgx/v5/pgxpool"},
 		"a session library leaves its home":       {"portal", "github.com/gorilla/sessions"},
 		"one-time passwords leave their home":     {"signin", "github.com/pquerna/otp/totp"},
+		"WebAuthn leaves its home":                {"signin", "github.com/go-webauthn/webauthn/protocol"},
 		"guessable numbers":                       {"signin", "math/rand/v2"},
 		"a test server in production":             {"cmd/beffroi", "beffroi/internal/testpeer"},
 		"a test library in production":            {"oidc", "github.com/stretchr/testify/require"},
