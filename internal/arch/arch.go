@@ -47,6 +47,7 @@ var homes = map[string][]string{
 	"github.com/pquerna/otp":        {"mfa"},
 	"github.com/boombuler/barcode":  {"mfa"},
 	"github.com/emersion/go-imap":   {"portal/webmail", "cmd/beffroi/demo"},
+	"codeberg.org/go-pdf/fpdf":      {"internal/letter"},
 	"github.com/jackc/pgx":          {"internal/db", "internal/testpeer"},
 	"modernc.org/sqlite":            {"internal/db"},
 	"github.com/gorilla/sessions":   {"internal/session"},

@@ -27,6 +27,7 @@ if [ "${1:-}" != --assets ]; then
 	need_file /usr/lib/dovecot/lmtp dovecot-lmtpd
 	need_file /usr/lib/dovecot/submission dovecot-submissiond
 	need radicale radicale
+	need pdftotext poppler-utils
 	need chromium chromium
 	need_file '/usr/lib/postgresql/*/bin/postgres' postgresql
 	need_file /usr/sbin/apache2 apache2-bin

@@ -24,7 +24,7 @@ type asset struct {
 var assets = sync.OnceValue(func() map[string]asset {
 	all := map[string]asset{}
 	_ = fs.WalkDir(templates.Static, "static", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || strings.HasSuffix(name, ".ttf") { // the fonts are for printed letters
 			return err
 		}
 		body, err := fs.ReadFile(templates.Static, name)
