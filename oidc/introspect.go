@@ -131,11 +131,23 @@ func (p *Provider) describe(ctx context.Context, c *Client, plain string) (map[s
 	return answer, nil
 }
 
-// bearer returns the living access token of a request to a resource of the
-// provider itself, with the scope it needs. Tokens made for another audience
-// are not for here: a mail server must not read the directory with them.
+// bearer returns the living access token that a person's application was given,
+// with the scope it needs.
 func (p *Provider) bearer(r *http.Request, plain, scope string) (*living, *Client, error) {
-	ctx := r.Context()
+	l, c, err := p.livingBearer(r.Context(), plain)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.grant.ID == "" || !slices.Contains(words(l.Scope), scope) {
+		return nil, nil, errScope(scope)
+	}
+	return l, c, nil
+}
+
+// livingBearer returns the living access token of a request to a resource of the
+// provider itself, and whose it is. Tokens made for another audience are not for
+// here: a mail server must not read the directory with them.
+func (p *Provider) livingBearer(ctx context.Context, plain string) (*living, *Client, error) {
 	if plain == "" {
 		return nil, nil, errNoToken
 	}
@@ -146,12 +158,30 @@ func (p *Provider) bearer(r *http.Request, plain, scope string) (*living, *Clien
 	if err != nil {
 		return nil, nil, err
 	}
-	if l.grant.ID == "" || !slices.Contains(words(l.Scope), scope) {
-		return nil, nil, errScope(scope)
-	}
 	c, err := p.clients.Get(ctx, l.Client)
 	if errors.Is(err, ErrUnknownClient) {
 		return nil, nil, errInvalidToken
 	}
 	return l, c, err
+}
+
+// ActsForItself returns the application behind a request's bearer token, which
+// must be one that it was given for itself (client_credentials) with one of the
+// scopes, and still may have them. Otherwise it has answered (RFC 6750 §3) and
+// the error is for the handler to return. A token of a person's application is
+// refused: what a person may do is not what the application may.
+func (p *Provider) ActsForItself(w http.ResponseWriter, r *http.Request, scopes ...string) (application string, err error) {
+	plain, err := bearerToken(r)
+	if err != nil {
+		return "", p.writeBearerError(w, err)
+	}
+	l, c, err := p.livingBearer(r.Context(), plain)
+	if err != nil {
+		return "", p.writeBearerError(w, err)
+	}
+	has := only(words(l.Scope), c.Scopes)
+	if l.grant.ID != "" || !c.may(GrantClientCredentials) || !slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(has, s) }) {
+		return "", p.writeBearerError(w, errScope(strings.Join(scopes, " ")))
+	}
+	return c.ID, nil
 }
