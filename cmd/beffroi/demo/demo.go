@@ -189,7 +189,7 @@ func prepare(dir string) (map[string]string, error) {
 		}
 		secrets[name] = strings.TrimSpace(string(text))
 	}
-	for name, value := range map[string]string{"demo-tool": "demo-tool-secret", "direction-tool": "direction-tool-secret"} {
+	for name, value := range map[string]string{"demo-tool": "demo-tool-secret", "direction-tool": "direction-tool-secret", "ticket-tool": "ticket-tool-secret"} {
 		if err := os.WriteFile(filepath.Join(dir, "secrets", name), []byte(value+"\n"), 0o600); err != nil {
 			return nil, fmt.Errorf("demo: %w", err)
 		}
@@ -205,7 +205,7 @@ func Reset(dir string) error {
 			errs = append(errs, err)
 		}
 	}
-	for _, name := range append([]string{"ldap", "demo-tool", "direction-tool"}, resourceSecrets...) {
+	for _, name := range append([]string{"ldap", "demo-tool", "direction-tool", "ticket-tool"}, resourceSecrets...) {
 		if err := os.Remove(filepath.Join(dir, "secrets", name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -291,6 +291,13 @@ provider:
       icon: school
       logo: {{.Direction}}logo.svg
       contact: "+33 3 20 00 00 01"
+    - id: ticket-tool
+      name: {fr: Outil de tickets, en: Ticketing tool}
+      description: {fr: "Agit par lui-même, à l’adresse /api/helpdesk", en: "Acts by itself, at /api/helpdesk"}
+      secret_file: {{.Dir}}/secrets/ticket-tool
+      scopes: ["helpdesk:reset"]
+      grants: [client_credentials]
+      contact: assistance@academie.test
     - id: proconnect
       name: {fr: ProConnect, en: ProConnect}
       profile: proconnect
