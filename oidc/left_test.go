@@ -16,7 +16,7 @@ import (
 	"beffroi/internal/web"
 )
 
-// Whoever is disabled, removed from the group, gone, or signed out everywhere
+// Whoever is disabled, removed from the group, gone, signed out everywhere or locked
 // loses everything, whatever way it is used (issue: Show 4). One table: each way
 // against each reason, a person of its own for each, so that no way is shut only
 // because another one noticed first. Every grant type and every route stands in
@@ -240,7 +240,7 @@ var ways = []way{
 		l.get("/account/applications").must(l.h.t, 200, "The closed tool")
 		return func() string { return turned(l.get("/account/applications"), "The closed tool") }
 	}},
-	{"an application's own credentials", []string{GrantClientCredentials}, []string{"disabled", "group", "gone", "everywhere"}, func(l *leaver) func() string {
+	{"an application's own credentials", []string{GrantClientCredentials}, []string{"disabled", "group", "gone", "everywhere", "locked", "the lock alone"}, func(l *leaver) func() string {
 		return func() string { // it acts for itself, whoever has left
 			return shut(l.h.post("/oauth2/token", "robot", url.Values{"grant_type": {GrantClientCredentials}, "scope": {"stock"}}))
 		}
@@ -281,6 +281,18 @@ var falls = map[string]func(l *leaver){
 	},
 	"everywhere": func(l *leaver) {
 		if err := l.h.signin.SignOutEverywhere(l.h.t.Context(), audit.System("test"), l.id); err != nil {
+			l.h.t.Fatal(err)
+		}
+	},
+	"locked": func(l *leaver) {
+		if err := l.h.signin.Lock(l.h.t.Context(), audit.System("test"), l.id, "stolen"); err != nil {
+			l.h.t.Fatal(err)
+		}
+	},
+	// Without all that a lock ends: the gate itself must say no, at each way.
+	"the lock alone": func(l *leaver) {
+		_, err := l.h.db.Exec(l.h.t.Context(), "INSERT INTO signin_lock (person, since, way, actor_kind, actor, actor_name, reason) VALUES ($1, 1, 'helper', '', '', '', '')", l.id)
+		if err != nil {
 			l.h.t.Fatal(err)
 		}
 	},

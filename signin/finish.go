@@ -53,10 +53,16 @@ func (s *Service) finish(w http.ResponseWriter, r *http.Request, f Flow, app App
 // the session begins, the audit is written and the protocol stores its code; or
 // none of that. The answer leaves after the commit.
 func (s *Service) signIn(w http.ResponseWriter, r *http.Request, f Flow, app Application, step Step, person directory.Person, spent func(ctx context.Context) error) error {
-	admitted := admit(person, app)
-	no := Refused(admitted)
+	no := Refused(admit(person, app))
+	if no == nil || no.Reason == NotInGroup {
+		if locked, err := s.lockedNow(r.Context(), person.ID); err != nil {
+			return err
+		} else if locked {
+			no = &ErrRefused{Reason: Locked, Person: person}
+		}
+	}
 	if no != nil && no.Reason != NotInGroup {
-		return s.notAdmitted(w, r, f, app, no, person.ID) // gone or disabled: no session either
+		return s.notAdmitted(w, r, f, app, no, person.ID) // gone, disabled or locked: no session either
 	}
 	ctx := web.RememberLanguage(r.Context(), w, r, person.Language)
 	out := &held{header: w.Header().Clone()}

@@ -264,10 +264,14 @@ func (s *Service) Sweep(ctx context.Context) (int64, error) {
 	if err != nil {
 		return flows + guesses, err
 	}
+	links, err := s.db.Exec(ctx, "DELETE FROM signin_link WHERE ends <= $1", db.At(s.now().Add(-lockLinkLife))) // a while longer, to say that it is too old
+	if err != nil {
+		return flows + guesses, fmt.Errorf("sweep links: %w", err)
+	}
 	var n int64
 	if err := s.db.QueryRow(ctx, "SELECT COUNT(*) FROM signin_flow").Scan(&n); err != nil {
 		return 0, fmt.Errorf("count flows: %w", err)
 	}
 	s.flows.n.Store(n)
-	return flows + guesses + pending, nil
+	return flows + guesses + pending + links, nil
 }

@@ -16,6 +16,7 @@ const (
 	Gone         = "gone"          // no longer in the directory
 	Disabled     = "disabled"      // in it, and switched off
 	NotInGroup   = "not_in_group"  // in none of the application's groups
+	Locked       = "locked"        // locked by the person or a helper (Service.Lock)
 	SessionEnded = "session_ended" // signed out, everywhere or here, or expired
 	TooWeak      = "assurance"     // known less surely than the application asks; said by protocols, of what they keep
 )
@@ -24,7 +25,7 @@ const (
 // or the database cannot answer, Admit returns another error: it never admits
 // by accident.
 type ErrRefused struct {
-	Reason string           // one of Gone, Disabled, NotInGroup, SessionEnded, TooWeak
+	Reason string           // one of Gone, Disabled, Locked, NotInGroup, SessionEnded, TooWeak
 	Person directory.Person // as far as known
 	Groups []string         // those that would open the application
 }
@@ -49,7 +50,7 @@ type Gate struct {
 
 // Admit is asked before anything is issued for a person: a code, a token, a
 // refreshed or exchanged one. The person must be in the directory, not
-// disabled, in one of the application's groups, and the session sid alive
+// disabled nor locked, in one of the application's groups, and the session sid alive
 // (an empty sid asks for no session). It returns the facts of now. Whoever turns
 // out to have left is signed out everywhere on the way.
 func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid string) (directory.Person, error) {
@@ -62,6 +63,17 @@ func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid 
 			return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
 		}
 	}
+	var locked db.Time
+	err := g.db.QueryRow(ctx, "SELECT since FROM signin_lock WHERE person = $1", personID).Scan(&locked)
+	if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
+	}
+	return g.enter(ctx, personID, app, !locked.IsZero())
+}
+
+// enter asks the directory. A lock hides what the groups would say, and nothing
+// hides that somebody has left.
+func (g *Gate) enter(ctx context.Context, personID string, app Application, locked bool) (directory.Person, error) {
 	person, err := g.directory.ByID(ctx, personID)
 	if errors.Is(err, directory.ErrUnknown) {
 		g.left(ctx, personID, Gone)
@@ -73,6 +85,8 @@ func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid 
 	err = admit(person, app)
 	if no := Refused(err); no != nil && no.Reason == Disabled {
 		g.left(ctx, personID, Disabled)
+	} else if locked {
+		err = &ErrRefused{Reason: Locked, Person: person, Groups: app.Policy.Groups}
 	}
 	return person, err
 }
@@ -81,15 +95,15 @@ func (g *Gate) Admit(ctx context.Context, personID string, app Application, sid 
 // (offline_access): no session is needed, but the proof behind the token, its
 // auth_time, must be later than the person's last sign-out everywhere or reset.
 func (g *Gate) AdmitOffline(ctx context.Context, personID string, app Application, proven time.Time) (directory.Person, error) {
-	var ended db.Time
-	err := g.db.QueryRow(ctx, "SELECT ended FROM signin_ended WHERE person = $1", personID).Scan(&ended)
-	if err != nil && !errors.Is(err, db.ErrNotFound) {
+	var ended, locked db.Time
+	err := g.db.QueryRow(ctx, "SELECT (SELECT ended FROM signin_ended WHERE person = $1), (SELECT since FROM signin_lock WHERE person = $1)", personID).Scan(&ended, &locked)
+	if err != nil {
 		return directory.Person{}, fmt.Errorf("admit to %s: %w", app.ID, err)
 	}
-	if err == nil && !proven.After(ended.Time) {
+	if !ended.IsZero() && !proven.After(ended.Time) {
 		return directory.Person{}, &ErrRefused{Reason: SessionEnded, Groups: app.Policy.Groups}
 	}
-	return g.Admit(ctx, personID, app, "")
+	return g.enter(ctx, personID, app, !locked.IsZero())
 }
 
 // admit is the rule itself, on facts already at hand.

@@ -35,6 +35,10 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 
 	page("GET /account", s.showAccount)
 	page("GET /account/{$}", s.showAccount)
+	page("GET /account/lock", s.showLock)
+	page("POST /account/lock", s.postLock)
+	page("GET /account/notme", s.showNotMe)
+	page("POST /account/notme", s.postNotMe)
 	page("GET /account/signout", s.showSignOut)
 	page("POST /account/signout", s.postSignOut)
 	page("POST /logout", s.postLogout)

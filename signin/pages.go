@@ -140,6 +140,9 @@ func (s *Service) notAdmitted(w http.ResponseWriter, r *http.Request, f Flow, ap
 	if f.Prompt == "none" {
 		return s.finishers[f.Protocol].Refuse(w, r, f.Raw, Refusal{Reason: AccessDenied})
 	}
+	if no.Reason == Locked {
+		return s.renderLocked(w, r, f, person)
+	}
 	if f.ID != "" && f.browser == "" && session.From(r.Context()) != nil {
 		// Refused at once, on a session: kept, so that another account may be
 		// tried without going back to the application.

@@ -45,6 +45,13 @@ func (s *Service) postPassword(w http.ResponseWriter, r *http.Request) error {
 	if err := admit(person, Application{}); err != nil { // disabled: whatever the application
 		return s.notAdmitted(w, r, a.flow, a.app, Refused(err), person.ID)
 	}
+	// Told only here, after the right password: until then a locked account
+	// looks like any other.
+	if locked, err := s.lockedNow(r.Context(), person.ID); err != nil {
+		return err
+	} else if locked {
+		return s.notAdmitted(w, r, a.flow, a.app, &ErrRefused{Reason: Locked, Person: person}, person.ID)
+	}
 
 	f := a.flow
 	f.Person, f.PasswordAt, f.FactorAt, f.proof = person.ID, s.now().UTC().Truncate(time.Microsecond), time.Time{}, ""

@@ -18,6 +18,10 @@
 //	POST /signin/account       goes on with the account signed in here, or with another one
 //	POST /signin/switch        sign out and go on as somebody else
 //	GET  /account              who am I, what protects me
+//	GET  /account/lock         locks the account: the question, or login and card
+//	POST /account/lock
+//	GET  /account/notme        the link of a message to the person: asks
+//	POST /account/notme        locks
 //	GET  /account/signout      the question before signing out everywhere
 //	POST /account/signout      sign out everywhere
 //	POST /logout               sign out of this browser
@@ -34,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"beffroi/directory"
@@ -121,13 +126,14 @@ type Config struct {
 	GroupNames map[string]map[string]string `yaml:"group_names"`
 }
 
-// Dependencies is what New needs; all fields but Log and Config are required.
+// Dependencies is what New needs; all fields but Address, Log and Config are required.
 type Dependencies struct {
 	DB        *db.DB
 	Audit     *audit.Log
 	Directory directory.Directory
 	MFA       *mfa.Service
 	Sessions  *session.Store // the provider's
+	Address   string         // the provider's own, for links in messages: "https://id.academie.example"
 	Config    Config
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -152,6 +158,8 @@ type Service struct {
 	holders   []Holder
 	leavers   leavers
 	leaving   []func(ctx context.Context, person, sid string) ([]templates.Frame, error)
+	locking   []func(ctx context.Context, actor audit.Actor, person string) error
+	address   string
 	flows     flowCount
 }
 
@@ -174,7 +182,7 @@ func New(d Dependencies) (*Service, error) {
 	s := &Service{
 		zone: zone,
 		db:   d.DB, audit: d.Audit, directory: d.Directory, mfa: d.MFA, sessions: d.Sessions,
-		cfg: cfg, log: d.Log, now: d.Now, finishers: map[string]Finisher{},
+		address: strings.TrimRight(d.Address, "/"), cfg: cfg, log: d.Log, now: d.Now, finishers: map[string]Finisher{},
 	}
 	s.gate = &Gate{db: d.DB, directory: d.Directory, sessions: d.Sessions, left: s.left}
 	s.AlsoHolds(sessionHolder{d.Sessions})

@@ -3,6 +3,7 @@ package templates
 // pages lists every page once, so that its template is checked against it;
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
+	&AccountLock{}, &AccountLocked{}, &AccountNotme{},
 	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
 	&OidcAnswer{}, &OidcConnected{}, &OidcConsent{}, &OidcLeaving{}, &OidcLoggedOut{}, &OidcLogout{}, &OidcLogoutRefused{},

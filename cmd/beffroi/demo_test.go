@@ -134,6 +134,17 @@ func TestDemoKeepsItsStateAndAnswersCommandsRunningOrNot(t *testing.T) {
 	if code, out := invoke("person", "unlock", "jmartin", "-dir", dir, "-json"); code != 0 || !strings.Contains(out, `"unlocked": true`) {
 		t.Errorf("unlock: %d, %s", code, out)
 	}
+	for _, one := range []struct {
+		says string
+		args []string
+	}{
+		{"account locked", []string{"lock", "ssmith", "-reason", "stolen laptop"}}, {"LOCKED since", []string{"show", "ssmith"}}, {"stolen laptop", []string{"show", "ssmith"}},
+		{`"locked": false`, []string{"open", "ssmith", "-reason", "seen in person", "-json"}}, {"is not locked", []string{"open", "ssmith"}},
+	} {
+		if code, out := invoke(append(append([]string{"person"}, one.args...), "-dir", dir)...); (code == 0) != (one.says != "is not locked") || !strings.Contains(out, one.says) {
+			t.Errorf("person %v: %d, %s", one.args, code, out)
+		}
+	}
 	if code := d.stop(); code != 0 {
 		t.Errorf("stopped with %d", code)
 	}

@@ -31,7 +31,7 @@ func commands() []command {
 		{"check", "-config FILE", "try the configuration, the database, the directory, the mail servers and the clock", runCheck},
 		{"migrate", "-config FILE", "bring the database to this release", runMigrate},
 		{"app", "add | edit | list | show | test | rotate-secret | remove ID, invite [list | revoke ID]", "applications of the provider", runApp},
-		{"person", "show | unlock | reset-factor LOGIN", "help one person", runPerson},
+		{"person", "show | unlock | lock | open | reset-factor LOGIN", "help one person", runPerson},
 		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
 		{"audit", "list", "read the audit trail", runAudit},
 		{"proconnect", "test", "play ProConnect against the running provider, rule by rule", runProConnect},

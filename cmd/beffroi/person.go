@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"beffroi/directory"
+	"beffroi/internal/db"
+	"beffroi/signin"
 )
 
 // runPerson helps one person from the command line.
 func runPerson(ctx context.Context, out io.Writer, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("%w: person show | unlock | reset-factor LOGIN", errUsage)
+		return fmt.Errorf("%w: person show | unlock | lock | open | reset-factor LOGIN", errUsage)
 	}
 	flags := flag.NewFlagSet("person "+args[0], flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -51,6 +53,20 @@ func runPerson(ctx context.Context, out io.Writer, args []string) error {
 			return err
 		}
 		return say(out, w, map[string]any{"login": p.Login, "unlocked": true}, "%s (%s): wrong guesses forgotten, sign-in is open again.\n", p.DisplayName, p.Login)
+	case "lock":
+		if err := h.signin.Lock(ctx, operator(), p.ID, *reason); err != nil {
+			return err
+		}
+		return say(out, w, map[string]any{"login": p.Login, "locked": true}, "%s (%s): account locked, every session ended. `beffroi person open %s -reason …` opens it again.\n", p.DisplayName, p.Login, p.Login)
+	case "open":
+		err := h.signin.Open(ctx, operator(), p.ID, *reason)
+		if errors.Is(err, db.ErrNotFound) {
+			return fmt.Errorf("the account of %s is not locked", p.Login)
+		}
+		if err != nil {
+			return err
+		}
+		return say(out, w, map[string]any{"login": p.Login, "locked": false}, "%s (%s): account opened, sign-in is possible again.\n", p.DisplayName, p.Login)
 	case "reset-factor":
 		n, err := h.mfa.Reset(ctx, operator(), p.ID, *reason)
 		if err != nil {
@@ -94,6 +110,10 @@ func showPerson(ctx context.Context, out io.Writer, w *where, h *house, p direct
 	if err != nil {
 		return err
 	}
+	shut, err := h.signin.LockOf(ctx, p.ID)
+	if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return err
+	}
 	if w.json {
 		type factor struct {
 			Kind    string    `json:"kind"`
@@ -109,6 +129,7 @@ func showPerson(ctx context.Context, out io.Writer, w *where, h *house, p direct
 			"id": p.ID, "login": p.Login, "name": p.DisplayName, "mail": p.Mail, "dn": p.DN, "schools": p.UAI, "groups": p.Groups, "disabled": p.Disabled, "language": p.Language,
 			"factors": list, "sessions": sessions,
 			"password_failures": lock.Passwords, "password_locked_until": timeOrNil(lock.PasswordUntil),
+			"locked_since": timeOrNil(shut.Since), "locked_by": shut.Way,
 			"factor_failures": lock.Factors, "factor_locked_until": timeOrNil(lock.FactorUntil),
 		})
 	}
@@ -117,6 +138,11 @@ func showPerson(ctx context.Context, out io.Writer, w *where, h *house, p direct
 	state := "active"
 	if p.Disabled {
 		state = "disabled in the directory"
+	}
+	if !shut.Since.IsZero() {
+		state += ", LOCKED since " + shut.Since.Local().Format("2006-01-02 15:04") + map[string]string{
+			signin.LockedBySelf: " by the person", signin.LockedByLink: " by the link of a message", signin.LockedByCard: " with the printed card", signin.LockedByHelper: " by " + orDash(shut.Actor.Name) + ": " + shut.Reason,
+		}[shut.Way]
 	}
 	fmt.Fprintf(out, "  account   %s\n  password  %s\n  code      %s\n", state, guesses(lock.Passwords, lock.PasswordUntil), guesses(lock.Factors, lock.FactorUntil))
 	if len(factors) == 0 {

@@ -42,6 +42,7 @@ var inventory = map[string]map[string]string{
 		"GET /signin/enrol": byFlow, "POST /signin/enrol": byFlow, "GET /signin/qr": byFlow, "POST /signin/account": byFlow, "POST /signin/switch": byFlow,
 		"GET /signin/lost": byAnyone,
 		"GET /account":     bySession, "GET /account/{$}": bySession, "GET /account/signout": bySession, "POST /account/signout": bySession,
+		"GET /account/lock": byAnyone /* asks for the card's code */, "POST /account/lock": byForm, "GET /account/notme": byAnyone /* asks for a link */, "POST /account/notme": byForm,
 		"GET /account/applications": bySession, "POST /account/applications": bySession,
 		"POST /logout": byForm, "GET /logout/done": byAnyone,
 

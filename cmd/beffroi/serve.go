@@ -219,7 +219,7 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 		Site: "provider", Secure: strings.HasPrefix(c.Issuer, "https:"), Idle: c.Session.Idle, Absolute: c.Session.Absolute, Now: h.now,
 	})
 	if h.signin, err = signin.New(signin.Dependencies{
-		DB: h.db, Audit: h.audit, Directory: h.directory, MFA: h.mfa, Sessions: h.sessions, Config: c.SignIn, Log: h.log, Now: h.now,
+		DB: h.db, Audit: h.audit, Directory: h.directory, MFA: h.mfa, Sessions: h.sessions, Address: c.Issuer, Config: c.SignIn, Log: h.log, Now: h.now,
 	}); err != nil {
 		return err
 	}
