@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"beffroi/internal/audit"
@@ -73,7 +74,8 @@ func (h Held) Lasting() int { return h[TOTP] + h[Passkey] + h[Key] + h[Mail] }
 
 // Config names the issuer that authenticator apps show beside a code.
 type Config struct {
-	Issuer string // "Académie de …"; a colon is written as a space
+	Issuer string     // "Académie de …"; a colon is written as a space
+	Passes PassConfig // temporary access passes
 }
 
 // Service keeps the factors. Safe for concurrent use once its hooks are set.
@@ -83,6 +85,8 @@ type Service struct {
 	audit  *audit.Log
 	issuer string
 	now    func() time.Time
+	passes PassConfig
+	pepper atomic.Pointer[[]byte] // see pepperKey
 	reset  []func(ctx context.Context, actor audit.Actor, person string) error
 	change []func(ctx context.Context, c Change) error
 
@@ -99,7 +103,7 @@ func New(d *db.DB, s *secret.Sealer, a *audit.Log, c Config, now func() time.Tim
 	if issuer == "" {
 		issuer = "Beffroi"
 	}
-	return &Service{db: d, sealer: s, audit: a, issuer: issuer, now: now}
+	return &Service{db: d, sealer: s, audit: a, issuer: issuer, passes: c.Passes.withDefaults(), now: now}
 }
 
 // kind is one kind of factor, as far as every kind is alike.
@@ -114,7 +118,13 @@ type kind struct {
 // kinds are all that there are: whoever adds one adds it here, and it is
 // counted, listed and reset with the others.
 func kinds() []kind {
-	return []kind{totpKind(), passkeyKind()}
+	return []kind{
+		totpKind(),
+		passkeyKind(),
+		recoveryKind(),
+		passKind(),
+		deviceKind(),
+	}
 }
 
 // Factors lists the person's factors of every kind, oldest first within one.

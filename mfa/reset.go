@@ -99,10 +99,13 @@ func (s *Service) ended(ctx context.Context, actor audit.Actor, person string) e
 type Change struct {
 	Actor  audit.Actor
 	Person string
-	What   string // "added", "removed", "renamed", "used" (a recovery code, a pass: worth telling) or "reset"
+	What   string // "added", "removed", "renamed", "used" (a recovery code, a pass: worth telling), Stolen or "reset"
 	Factor Factor // zero for a reset of all
 	Reason string // a helper's
 }
+
+// Stolen is the Change of a trusted browser whose cookie turned up in another.
+const Stolen = "stolen"
 
 // OnChange registers who is told of every change, before serving. It runs in
 // the transaction of the change; its error undoes the change.
@@ -111,6 +114,12 @@ func (s *Service) OnChange(fn func(ctx context.Context, c Change) error) {
 }
 
 func (s *Service) changed(ctx context.Context, c Change) error {
+	if c.What == "added" && (Held{c.Factor.Kind: 1}).Lasting() > 0 {
+		// A pass that was for enrolling only did what it was for.
+		if _, err := s.db.Exec(ctx, "DELETE FROM mfa_pass WHERE person = $1 AND enrol_only = 1", c.Person); err != nil {
+			return fmt.Errorf("end pass of %s: %w", c.Person, err)
+		}
+	}
 	for _, hook := range s.change {
 		if err := hook(ctx, c); err != nil {
 			return fmt.Errorf("tell of %s %s of %s: %w", c.What, c.Factor.Kind, c.Person, err)

@@ -3,6 +3,7 @@ package mfa
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
@@ -61,15 +62,23 @@ func (s *Service) pending(ctx context.Context, person, attempt string) (sealed s
 	return sealed, err
 }
 
-// Sweep removes what nobody finished and returns how many rows that was.
-func (s *Service) Sweep(ctx context.Context) (int64, error) {
-	n, err := s.db.Exec(ctx, "DELETE FROM mfa_pending WHERE created <= $1", db.At(s.now().Add(-pendingLife)))
-	if err != nil {
-		return n, fmt.Errorf("sweep enrolments: %w", err)
+// Sweep removes enrolments and challenges that nobody finished, passes and
+// trusts that have ended, and returns how many rows that was.
+func (s *Service) Sweep(ctx context.Context) (n int64, err error) {
+	for _, one := range []struct {
+		query string
+		until time.Time
+	}{
+		{"DELETE FROM mfa_pending WHERE created <= $1", s.now().Add(-pendingLife)},
+		{"DELETE FROM mfa_passkey_challenge WHERE expires <= $1", s.now()},
+		{"DELETE FROM mfa_pass WHERE ends <= $1", s.now()},
+		{"DELETE FROM mfa_device WHERE ends <= $1", s.now()},
+	} {
+		gone, err := s.db.Exec(ctx, one.query, db.At(one.until))
+		if err != nil {
+			return n, fmt.Errorf("sweep factors: %w", err)
+		}
+		n += gone
 	}
-	challenges, err := s.db.Exec(ctx, "DELETE FROM mfa_passkey_challenge WHERE expires <= $1", db.At(s.now()))
-	if err != nil {
-		return n, fmt.Errorf("sweep challenges: %w", err)
-	}
-	return n + challenges, nil
+	return n, nil
 }

@@ -163,6 +163,13 @@ func (s *Service) ConfirmTOTP(ctx context.Context, actor audit.Actor, person, at
 		if !added {
 			return ErrNotPending
 		}
+		rows, err := s.factorsOf(ctx, person)
+		if err != nil {
+			return err
+		}
+		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "added", Factor: rows[len(rows)-1].factor()}); err != nil {
+			return err
+		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.enrol", Target: person, Outcome: "ok", Detail: map[string]string{"kind": "totp"}})
 	})
 }
