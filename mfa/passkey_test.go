@@ -638,6 +638,9 @@ func TestPasskeyConfigSaysEveryMistake(t *testing.T) {
 			t.Errorf("%s: %v %v", origin, s.Passkeys(), err)
 		}
 	}
+	if err := s.UsePasskeys(idOrigin, PasskeyConfig{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.UsePasskeys(idOrigin, PasskeyConfig{Origins: []string{"https://badid.example.fr"}}); err == nil {
 		t.Error("an origin beside the host was taken")
 	}
