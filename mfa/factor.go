@@ -76,6 +76,7 @@ func (h Held) Lasting() int { return h[TOTP] + h[Passkey] + h[Key] + h[Mail] }
 type Config struct {
 	Issuer string     // "Académie de …"; a colon is written as a space
 	Passes PassConfig // temporary access passes
+	Keys   KeyConfig  // the academy's OTP keys
 }
 
 // Service keeps the factors. Safe for concurrent use once its hooks are set.
@@ -84,6 +85,8 @@ type Service struct {
 	sealer *secret.Sealer
 	audit  *audit.Log
 	issuer string
+	keyCfg KeyConfig
+	staged chan struct{} // an upload waits to be read
 	now    func() time.Time
 	passes PassConfig
 	pepper atomic.Pointer[[]byte] // see pepperKey
@@ -103,7 +106,7 @@ func New(d *db.DB, s *secret.Sealer, a *audit.Log, c Config, now func() time.Tim
 	if issuer == "" {
 		issuer = "Beffroi"
 	}
-	return &Service{db: d, sealer: s, audit: a, issuer: issuer, passes: c.Passes.withDefaults(), now: now}
+	return &Service{db: d, sealer: s, audit: a, issuer: issuer, passes: c.Passes.withDefaults(), keyCfg: c.Keys.orUsual(), staged: make(chan struct{}, 1), now: now}
 }
 
 // kind is one kind of factor, as far as every kind is alike.
@@ -113,6 +116,10 @@ type kind struct {
 	held   string   // SELECT of one row of its method for each usable factor of person $1 at time $2
 	list   func(s *Service, ctx context.Context, person string) ([]Factor, error)
 	remove func(s *Service, ctx context.Context, person, id string) (Factor, error) // db.ErrNotFound when the person has no such factor
+
+	// A kind whose rows outlive their holder says instead of tables and remove:
+	reset    func(s *Service, ctx context.Context, actor audit.Actor, person, reason string) (int64, error)
+	removeAs func(s *Service, ctx context.Context, actor audit.Actor, person, id, reason string) (Factor, error)
 }
 
 // kinds are all that there are: whoever adds one adds it here, and it is
@@ -121,6 +128,7 @@ func kinds() []kind {
 	return []kind{
 		totpKind(),
 		passkeyKind(),
+		keyKind(),
 		recoveryKind(),
 		passKind(),
 		deviceKind(),

@@ -37,6 +37,14 @@ func (s *Service) Reset(ctx context.Context, actor audit.Actor, person, reason s
 					n += gone
 				}
 			}
+			if k.reset == nil {
+				continue
+			}
+			gone, err := k.reset(s, ctx, actor, person, reason)
+			if err != nil {
+				return fmt.Errorf("reset factors of %s: %w", person, err)
+			}
+			n += gone
 		}
 		if err := s.ended(ctx, actor, person); err != nil {
 			return err
@@ -61,7 +69,12 @@ func (s *Service) Remove(ctx context.Context, actor audit.Actor, person, id, rea
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		err := db.ErrNotFound
 		for _, k := range kinds() {
-			if gone, err = k.remove(s, ctx, person, id); !errors.Is(err, db.ErrNotFound) {
+			if k.removeAs != nil {
+				gone, err = k.removeAs(s, ctx, actor, person, id, reason)
+			} else {
+				gone, err = k.remove(s, ctx, person, id)
+			}
+			if !errors.Is(err, db.ErrNotFound) {
 				break
 			}
 		}

@@ -30,6 +30,9 @@ const (
 	digits = otp.DigitsSix
 )
 
+// noPadding is how a secret is written for apps, and rests under its seal.
+var noPadding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
 // Enrolment is a secret on its way into the person's authenticator.
 type Enrolment struct {
 	Secret string // base32 without padding
@@ -108,7 +111,7 @@ func (s *Service) BeginTOTP(ctx context.Context, person, attempt, account string
 func (s *Service) newPending(ctx context.Context, person, attempt string) (sealed string, err error) {
 	var raw [20]byte // 160 bits, RFC 4226 §4
 	_, _ = rand.Read(raw[:])
-	plain := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw[:])
+	plain := noPadding.EncodeToString(raw[:])
 	err = s.db.QueryRow(ctx, `INSERT INTO mfa_pending (person, attempt, secret, created) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (person, attempt) DO UPDATE SET
 			secret = CASE WHEN mfa_pending.created > $5 THEN mfa_pending.secret ELSE excluded.secret END,
@@ -247,7 +250,12 @@ func CodeAt(base32Secret string, t time.Time) (string, error) {
 
 // codeAt is the code of one step: a TOTP is an HOTP counted by time.
 func codeAt(plain string, step int64) (string, error) {
-	return hotp.GenerateCodeCustom(plain, uint64(step), hotp.ValidateOpts{Digits: digits, Algorithm: otp.AlgorithmSHA1})
+	return codeOf(plain, step, digits, otp.AlgorithmSHA1)
+}
+
+// codeOf is RFC 4226 with the length and the hash of any key.
+func codeOf(plain string, counter int64, length otp.Digits, hash otp.Algorithm) (string, error) {
+	return hotp.GenerateCodeCustom(plain, uint64(counter), hotp.ValidateOpts{Digits: length, Algorithm: hash})
 }
 
 // clean drops spaces of any kind and writes digits of any script and width as
