@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"beffroi/internal/audit"
 	"beffroi/internal/session"
 	"beffroi/internal/web"
 	"beffroi/templates"
@@ -40,6 +41,46 @@ func (accountFinisher) Refuse(http.ResponseWriter, *http.Request, []byte, Refusa
 // their own account, this or another folder's, and goes on there.
 func AccountRequest(path string) Request {
 	return Request{Application: accountApplication(), Protocol: accountProtocol, Raw: []byte(path)}
+}
+
+// Visitor is who is signed in at the provider, for the pages of other folders.
+type Visitor struct {
+	Person   string // ID; empty when nobody is signed in
+	Login    string
+	Name     string
+	SID      string    // public id of the session
+	AuthTime time.Time // of the sign-in
+	FactorAt time.Time // of the latest second factor; zero when none was given
+	Level    Level
+}
+
+// Actor is the visitor as author of what happens.
+func (v Visitor) Actor() audit.Actor { return audit.Person(v.Person, v.Login) }
+
+// VisitorOf returns who is signed in; the zero Visitor when nobody is.
+func VisitorOf(ctx context.Context) Visitor {
+	sess, data := dataOf(ctx)
+	if sess == nil {
+		return Visitor{}
+	}
+	return Visitor{Person: sess.Person, Login: data.Login, Name: data.Name, SID: sess.SID, AuthTime: data.AuthTime, FactorAt: data.FactorAt, Level: data.Level}
+}
+
+// Fresh returns who is signed in when a second factor was proven at most within
+// ago. Otherwise ok is false and the answer is written: a sign-in that asks for
+// what is missing and comes back to path, a page of the provider.
+func (s *Service) Fresh(w http.ResponseWriter, r *http.Request, path string, within time.Duration) (v Visitor, ok bool, err error) {
+	v = VisitorOf(r.Context())
+	if v.Person != "" && !v.FactorAt.IsZero() && s.now().Sub(v.FactorAt) <= within {
+		return v, true, nil
+	}
+	req := AccountRequest(path)
+	req.Assurance = TwoFactors
+	if !v.FactorAt.IsZero() {
+		seconds := int64(within / time.Second)
+		req.MaxAge = &seconds
+	}
+	return v, false, s.Begin(w, r, req)
 }
 
 // needSession returns the session, or begins a sign-in that comes back here.

@@ -303,3 +303,24 @@ func TestRow15NoSequenceOfPostsRaisesAssurance(t *testing.T) {
 		}
 	})
 }
+
+func TestFreshAsksForAFactorOfLately(t *testing.T) {
+	each(t, Config{}, func(t *testing.T, g *rig) {
+		g.enrol("id-mdupont")
+		b := g.browser()
+		page := b.get("/fresh")
+		page = b.password(page, "mdupont", rightPassword)
+		want(t, page, "factor")
+		if a := b.code(page, "id-mdupont"); a.body != "fresh mdupont" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if a := b.get("/fresh"); a.body != "fresh mdupont" {
+			t.Fatalf("asked twice: %s", a.body)
+		}
+		g.advance(11 * time.Minute)
+		page = b.get("/fresh")
+		if got := asks(page); got != "password" && got != "factor" {
+			t.Fatalf("%s after eleven minutes", got)
+		}
+	})
+}

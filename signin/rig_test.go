@@ -238,6 +238,13 @@ func newRig(t *testing.T, d *db.DB, cfg Config) *rig {
 		}
 		return service.Begin(w, r, req)
 	}))
+	mux.Handle("GET /fresh", site.Browser(func(w http.ResponseWriter, r *http.Request) error {
+		v, ok, err := service.Fresh(w, r, "/fresh", 10*time.Minute)
+		if ok {
+			_, err = io.WriteString(w, "fresh "+v.Login)
+		}
+		return err
+	}))
 	g.server = httptest.NewServer(mux)
 	t.Cleanup(g.server.Close)
 	return g
