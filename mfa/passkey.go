@@ -250,6 +250,14 @@ type CheckedPasskey struct {
 	attested   bool
 }
 
+// Model is the AAGUID that the passkey's maker vouched for; empty when nobody did.
+func (c *CheckedPasskey) Model() string {
+	if !c.attested {
+		return ""
+	}
+	return c.aaguid
+}
+
 // CheckNewPasskey looks at the browser's answer (JSON) to BeginPasskey, once,
 // outside any transaction: ErrNotPending, ErrWrongCode, ErrModel, ErrNoPasskeys.
 func (s *Service) CheckNewPasskey(ctx context.Context, e Enrolling, answer string) (*CheckedPasskey, error) {

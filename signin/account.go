@@ -63,7 +63,7 @@ func VisitorOf(ctx context.Context) Visitor {
 	if sess == nil {
 		return Visitor{}
 	}
-	return Visitor{Person: sess.Person, Login: data.Login, Name: data.Name, SID: sess.SID, AuthTime: data.AuthTime, FactorAt: data.FactorAt, Level: data.Level}
+	return Visitor{Person: sess.Person, Login: data.Login, Name: data.Name, SID: sess.SID, AuthTime: data.authTime(), FactorAt: latest(data.Factors), Level: data.Level}
 }
 
 // Fresh returns who is signed in when a second factor was proven at most within
@@ -75,11 +75,7 @@ func (s *Service) Fresh(w http.ResponseWriter, r *http.Request, path string, wit
 		return v, true, nil
 	}
 	req := AccountRequest(path)
-	req.Assurance = TwoFactors
-	if !v.FactorAt.IsZero() {
-		seconds := int64(within / time.Second)
-		req.MaxAge = &seconds
-	}
+	req.Assurance, req.Fresh = TwoFactors, within
 	return v, false, s.Begin(w, r, req)
 }
 
@@ -115,7 +111,7 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := &templates.SigninAccount{
 		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: s.groupNames(r, person.Groups),
-		Since: s.Local(data.AuthTime), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
+		Since: s.Local(data.authTime()), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
 		Contact: s.contact(),
 	}
 	for _, f := range factors {

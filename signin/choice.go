@@ -32,7 +32,7 @@ func (s *Service) postAccount(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return err
 	}
-	step, err := s.next(r.Context(), a)
+	step, _, err := s.next(r.Context(), a)
 	if err != nil {
 		return err
 	}

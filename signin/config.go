@@ -34,7 +34,7 @@ func (c Config) Validate() []error {
 	if strings.ContainsAny(c.HelpdeskContact, "\r\n") || strings.HasPrefix(c.HelpdeskContact, "http://") {
 		errs = append(errs, fmt.Errorf("signin.helpdesk_contact: must be a telephone number, a mail address or an https address"))
 	}
-	return errs
+	return append(errs, c.validateRules()...)
 }
 
 func (c Config) withDefaults() Config {

@@ -35,7 +35,7 @@ func newCookieRig(t testing.TB) *cookieRig {
 	}
 	c := &cookieRig{service: service, sessionName: sessions.CookieName()}
 	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
-	if _, err := sessions.Start(t.Context(), w, r, "id-mdupont", sessionData{AuthTime: noon, Level: OneFactor}); err != nil {
+	if _, err := sessions.Start(t.Context(), w, r, "id-mdupont", sessionData{PasswordAt: noon, Level: OneFactor}); err != nil {
 		t.Fatal(err)
 	}
 	c.sessionValue = w.Result().Cookies()[0].Value
@@ -48,7 +48,7 @@ func newCookieRig(t testing.TB) *cookieRig {
 	proven.Person, proven.PasswordAt = "id-mdupont", noon
 	w, r = httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
 	r.AddCookie(&http.Cookie{Name: c.flowName, Value: c.browser})
-	if err := service.keepPassword(t.Context(), w, r, proven); err != nil {
+	if err := service.keepProof(t.Context(), w, r, proven); err != nil {
 		t.Fatal(err)
 	}
 	c.proof = strings.TrimPrefix(w.Result().Cookies()[0].Value, c.browser)

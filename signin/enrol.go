@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"beffroi/directory"
 	"beffroi/internal/audit"
@@ -19,16 +20,16 @@ func (s *Service) postEnrol(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return err
 	}
-	step, err := s.next(r.Context(), a)
+	step, need, err := s.next(r.Context(), a)
 	if err != nil {
 		return err
 	}
-	if step.Kind != AskEnrol {
+	if step.Kind != AskEnrol || !slices.Contains(step.Methods, mfa.TOTP) {
 		return s.back(w, r, a.flow)
 	}
 	code := web.Field(r, "code")
 	if code == "" {
-		return s.renderEnrol(w, r, http.StatusUnprocessableEntity, a, step.Person, templates.SigninEnrol{Problem: "empty"})
+		return s.renderEnrol(w, r, http.StatusUnprocessableEntity, a, step, need, templates.SigninEnrol{Problem: "empty"})
 	}
 	person, err := s.directory.ByID(r.Context(), step.Person)
 	if errors.Is(err, directory.ErrUnknown) {
@@ -37,8 +38,10 @@ func (s *Service) postEnrol(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.directoryDown(err)
 	}
-	err = s.finishFactor(w, r, a, person, func(ctx context.Context) error {
-		return s.mfa.ConfirmTOTP(ctx, actorOf(person), person.ID, a.flow.ID, code)
+	attempt := a.flow.ID
+	a.flow.Person, a.flow.Factors = person.ID, withGiven(a.flow.Factors, Given{Method: mfa.TOTP, At: s.moment()})
+	err = s.goOn(w, r, a, person, "", func(ctx context.Context) error {
+		return s.mfa.ConfirmTOTP(ctx, actorOf(person), person.ID, attempt, code)
 	})
 	switch {
 	case errors.Is(err, errMoved), errors.Is(err, mfa.ErrNotPending):
@@ -46,7 +49,7 @@ func (s *Service) postEnrol(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, mfa.ErrWrongCode):
 		// No limit, for the secret stands on the page itself; so capped in the audit.
 		s.audit.Refuse(r.Context(), audit.Anonymous(), audit.Event{Action: "mfa.enrol", Target: person.ID, Application: a.app.ID, Outcome: "refused"})
-		return s.renderEnrol(w, r, http.StatusUnprocessableEntity, a, person.ID, templates.SigninEnrol{Problem: "wrong"})
+		return s.renderEnrol(w, r, http.StatusUnprocessableEntity, a, step, need, templates.SigninEnrol{Problem: "wrong"})
 	}
 	return err
 }
@@ -58,11 +61,11 @@ func (s *Service) showQR(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return err
 	}
-	step, err := s.next(r.Context(), a)
+	step, _, err := s.next(r.Context(), a)
 	if err != nil {
 		return err
 	}
-	if step.Kind != AskEnrol {
+	if step.Kind != AskEnrol || !slices.Contains(step.Methods, mfa.TOTP) {
 		return web.Fail(http.StatusNotFound, "signin.error.qr", nil)
 	}
 	enrolment, err := s.enrolment(r.Context(), a, step.Person)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
+	"slices"
 
 	"beffroi/directory"
 	"beffroi/internal/audit"
@@ -13,20 +13,58 @@ import (
 	"beffroi/templates"
 )
 
-// postFactor answers POST /signin/factor, field code.
+// proveWith are the factors that are typed: how each one's answer is verified,
+// in the transaction of ctx. The passkey is proven by postFactor itself.
+var proveWith = map[mfa.Method]func(s *Service, ctx context.Context, person directory.Person, a attempt, typed string) (Given, error){
+	mfa.TOTP: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
+		return Given{Method: mfa.TOTP}, s.mfa.VerifyTOTP(ctx, person.ID, typed)
+	},
+	mfa.Key: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
+		return Given{Method: mfa.Key}, s.mfa.VerifyKey(ctx, person.ID, typed)
+	},
+	mfa.Recovery: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
+		_, err := s.mfa.VerifyRecovery(ctx, actorOf(person), person.ID, typed)
+		return Given{Method: mfa.Recovery}, err
+	},
+	mfa.Pass: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
+		use, err := s.mfa.VerifyPass(ctx, actorOf(person), person.ID, typed)
+		return Given{Method: mfa.Pass, Enrols: use.EnrolOnly}, err
+	},
+}
+
+// chosen is the factor to ask for: the one that was asked for, if it helps, else
+// the best.
+func (step Step) chosen(by string) mfa.Method {
+	if m := mfa.Method(by); slices.Contains(step.Methods, m) {
+		return m
+	}
+	return step.Methods[0]
+}
+
+// postFactor answers POST /signin/factor: by names the factor, code is what was
+// typed, answer a passkey's; trust asks to trust this browser.
 func (s *Service) postFactor(w http.ResponseWriter, r *http.Request) error {
 	a, ok, err := s.load(w, r)
 	if !ok {
 		return err
 	}
-	// One factor is assumed; without any, the code is wrong for want of one.
-	step := Next(a.flow, a.proof, a.app.Policy, 1, s.now())
+	step, need, err := s.next(r.Context(), a)
+	if err != nil {
+		return err
+	}
 	if step.Kind != AskFactor {
 		return s.back(w, r, a.flow)
 	}
-	code := web.Field(r, "code")
-	if code == "" {
-		return s.renderFactor(w, r, http.StatusUnprocessableEntity, a, step.Person, templates.SigninFactor{Problem: "empty"})
+	by := step.chosen(web.Field(r, "by"))
+	again := func(status int, problem string) error {
+		return s.renderFactor(w, r, status, a, step, need, templates.SigninFactor{By: string(by), Problem: problem, Trusting: web.Field(r, "trust") != ""})
+	}
+	typed := web.Field(r, "code")
+	if by == mfa.Passkey {
+		typed = web.Field(r, "answer")
+	}
+	if typed == "" {
+		return again(http.StatusUnprocessableEntity, "empty")
 	}
 	person, err := s.directory.ByID(r.Context(), step.Person)
 	if errors.Is(err, directory.ErrUnknown) {
@@ -35,45 +73,69 @@ func (s *Service) postFactor(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.directoryDown(err)
 	}
-	err = s.proveFactor(r.Context(), person, a.app.ID, func(ctx context.Context, forget func(context.Context) error) error {
-		return s.finishFactor(w, r.WithContext(ctx), a, person, func(ctx context.Context) error {
-			if err := s.mfa.VerifyTOTP(ctx, person.ID, code); err != nil {
-				return err
-			}
-			return forget(ctx)
+	if web.Field(r, "trust") != "" && need.mayTrust(a.flow) {
+		a.trust = need.Trust
+	}
+	if by == mfa.Passkey {
+		err = s.provePasskey(w, r, a, person, typed)
+	} else {
+		err = s.proveFactor(r.Context(), person, a.app.ID, func(ctx context.Context, forget func(context.Context) error) error {
+			return s.finishFactor(w, r.WithContext(ctx), a, person, by, typed, forget)
 		})
-	})
+	}
+	var next *mfa.NextCode
 	switch {
 	case errors.Is(err, errMoved), errors.Is(err, mfa.ErrNoFactor):
 		return s.back(w, r, a.flow)
+	case errors.As(err, &next):
+		if err := s.mfa.NoteAhead(r.Context(), next); err != nil {
+			return err
+		}
+		return again(http.StatusUnprocessableEntity, "next")
+	case errors.Is(err, mfa.ErrNewPIN):
+		return again(http.StatusUnprocessableEntity, "pin")
 	case errors.Is(err, mfa.ErrUsedCode):
-		return s.renderFactor(w, r, http.StatusUnprocessableEntity, a, person.ID, templates.SigninFactor{Problem: "used"})
+		return again(http.StatusUnprocessableEntity, "used")
 	case errors.Is(err, mfa.ErrWrongCode):
-		return s.renderFactor(w, r, http.StatusUnprocessableEntity, a, person.ID, templates.SigninFactor{Problem: "wrong"})
+		return again(http.StatusUnprocessableEntity, "wrong")
 	case errors.Is(err, errFactorLocked):
-		return s.renderFactor(w, r, http.StatusTooManyRequests, a, person.ID, templates.SigninFactor{Problem: "locked"})
+		return again(http.StatusTooManyRequests, "locked")
 	case errors.Is(err, errBusy):
 		return web.Fail(http.StatusTooManyRequests, "signin.error.busy", err)
 	}
 	return err
 }
 
-// finishFactor signs in on a factor that spent proves within the transaction.
-func (s *Service) finishFactor(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, spent func(ctx context.Context) error) error {
-	f := a.flow
-	f.Person, f.FactorAt = person.ID, s.now().UTC().Truncate(time.Microsecond)
-	step := Next(f, a.proof, a.app.Policy, 1, s.now())
-	if step.Kind != Done {
-		return errMoved // a password is needed again after all
+// finishFactor goes on with a typed factor, verified within the transaction.
+// What a pass is worth is known once it is verified: so it is asked for first,
+// in a transaction that carries the rest.
+func (s *Service) finishFactor(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, by mfa.Method, typed string, forget func(context.Context) error) error {
+	out := &held{header: w.Header().Clone()}
+	err := s.db.InTx(r.Context(), func(ctx context.Context) error {
+		given, err := proveWith[by](s, ctx, person, a, typed)
+		if err != nil {
+			return err
+		}
+		if err := forget(ctx); err != nil {
+			return err
+		}
+		given.At = s.moment()
+		a := a
+		a.flow.Person, a.flow.Factors = person.ID, withGiven(a.flow.Factors, given)
+		return s.goOn(out, r.WithContext(ctx), a, person, "signin.factor", nil)
+	})
+	if err == nil {
+		out.release(w)
 	}
-	return s.signIn(w, r, f, a.app, step, person, spent)
+	return err
 }
 
 // errFactorLocked: too many wrong codes; none is looked at for a while.
 var errFactorLocked = errors.New("signin: too many wrong codes")
 
 // proveFactor runs verify under the person's own count of wrong codes, and
-// writes wrong ones to the audit.
+// writes wrong ones to the audit. The first of two codes of a key that ran ahead
+// is right as far as it goes: it counts as a guess until the second one came.
 func (s *Service) proveFactor(ctx context.Context, person directory.Person, application string, verify func(ctx context.Context, forget func(context.Context) error) error) error {
 	address := addressKey(web.ClientIP(ctx))
 	if err := s.guard.wait(ctx, address); err != nil {
@@ -98,6 +160,8 @@ func (s *Service) proveFactor(ctx context.Context, person directory.Person, appl
 		actor = audit.Anonymous() // without limit, and so capped in the audit
 	case errors.Is(refused, mfa.ErrUsedCode):
 		reason = "used"
+	case errors.As(refused, new(*mfa.NextCode)):
+		reason = "ahead"
 	}
 	s.audit.Refuse(ctx, actor, audit.Event{Action: "signin.factor", Target: person.ID, Application: application, Outcome: "refused",
 		Detail: map[string]string{"reason": reason}})
@@ -105,4 +169,29 @@ func (s *Service) proveFactor(ctx context.Context, person directory.Person, appl
 		return err
 	}
 	return refused
+}
+
+// postLater answers POST /signin/later: what will be required is put off.
+func (s *Service) postLater(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := s.load(w, r)
+	if !ok {
+		return err
+	}
+	step, need, err := s.next(r.Context(), a)
+	if err != nil {
+		return err
+	}
+	if step.Kind != AskEnrol || !step.Later || need.Wish == nil {
+		return s.back(w, r, a.flow)
+	}
+	person, err := s.directory.ByID(r.Context(), step.Person)
+	if err != nil {
+		return s.directoryDown(err)
+	}
+	a.flow.Person, a.flow.Deferred = step.Person, true
+	err = s.goOn(w, r, a, person, "", func(ctx context.Context) error { return s.putOff(ctx, person, need.Wish, a.app.ID) })
+	if errors.Is(err, errMoved) {
+		return s.back(w, r, a.flow)
+	}
+	return err
 }

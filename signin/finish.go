@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 
 	"beffroi/directory"
 	"beffroi/internal/audit"
@@ -27,7 +28,7 @@ func (s *Service) finish(w http.ResponseWriter, r *http.Request, f Flow, app App
 		if err != nil {
 			return s.directoryDown(err)
 		}
-		err = s.signIn(w, r, f, app, step, person, nil)
+		err = s.signIn(w, r, attempt{flow: f, app: app}, step, person, nil)
 		if errors.Is(err, errMoved) {
 			return s.back(w, r, f)
 		}
@@ -52,7 +53,8 @@ func (s *Service) finish(w http.ResponseWriter, r *http.Request, f Flow, app App
 // that is used up, an enrolment that is confirmed), the flow's proof is spent,
 // the session begins, the audit is written and the protocol stores its code; or
 // none of that. The answer leaves after the commit.
-func (s *Service) signIn(w http.ResponseWriter, r *http.Request, f Flow, app Application, step Step, person directory.Person, spent func(ctx context.Context) error) error {
+func (s *Service) signIn(w http.ResponseWriter, r *http.Request, a attempt, step Step, person directory.Person, spent func(ctx context.Context) error) error {
+	f, app := a.flow, a.app
 	no := Refused(admit(person, app))
 	if no == nil || no.Reason == NotInGroup {
 		if locked, err := s.lockedNow(r.Context(), person.ID); err != nil {
@@ -79,9 +81,12 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request, f Flow, app App
 		if err != nil {
 			return err
 		}
+		if err := s.trustBrowser(ctx, out, r, a, step, person); err != nil {
+			return err
+		}
 		if err := s.audit.Record(ctx, actorOf(person), audit.Event{
 			Action: "signin", Target: person.ID, Application: app.ID, Outcome: "ok",
-			Detail: map[string]string{"acr": ACR(step.Level), "sid": sess.SID},
+			Detail: map[string]string{"acr": ACR(step.Level), "sid": sess.SID, "amr": strings.Join(step.AMR, " ")},
 		}); err != nil {
 			return err
 		}
@@ -119,12 +124,16 @@ func (s *Service) startSession(ctx context.Context, w http.ResponseWriter, r *ht
 			return nil, err
 		}
 	}
-	factorAt := step.FactorAt
-	if before != nil && before.Person == person.ID && factorAt.IsZero() {
-		factorAt = data.FactorAt
+	passwordAt, factors := step.PasswordAt, step.Factors
+	if before != nil && before.Person == person.ID {
+		factors = merged(factors, data.Factors)
+		if passwordAt.IsZero() {
+			passwordAt = data.PasswordAt
+		}
 	}
+	best := strongest(passwordAt, factors)
 	now := sessionData{
-		AuthTime: step.AuthTime, FactorAt: factorAt, AMR: methods(factorAt), Level: worth(factorAt),
+		PasswordAt: passwordAt, Factors: factors, AMR: methods(passwordAt, best), Level: max(OneFactor, worth(passwordAt, best)),
 		Login: person.Login, Name: displayName(person), Mail: person.Mail, Lang: person.Language,
 	}
 	if before != nil && before.Person == person.ID {

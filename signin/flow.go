@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,12 +33,14 @@ type Flow struct {
 	Prompt      string
 	MaxAge      *int64
 	Assurance   Level
+	Fresh       time.Duration // how long ago a factor may have been given; 0: any time
 	Received    time.Time
 	Expires     time.Time
 
-	Person     string // who proved the password in this flow
-	PasswordAt time.Time
-	FactorAt   time.Time // known during one request only: a factor ends the flow
+	Person     string    // who proved the password, or a passkey, in this flow
+	PasswordAt time.Time // zero when a passkey stood for it
+	Factors    []Given   // those that were not enough, or not yet
+	Deferred   bool      // a factor that will be required was put off
 	Chosen     string    // prompt=select_account: the session's public id, or anotherAccount
 
 	browser, proof string // hashes
@@ -66,7 +69,7 @@ func newFlow(req Request, expires time.Time) Flow {
 	return Flow{
 		ID:       fmt.Sprintf("%09s", strconv.FormatInt(received.UnixMilli(), 36)) + secret.Random()[:22],
 		Protocol: req.Protocol, Application: req.Application.ID, Raw: req.Raw,
-		LoginHint: cut(req.LoginHint, 256), Locales: cut(req.UILocales, 100), Prompt: req.Prompt, MaxAge: req.MaxAge, Assurance: req.Assurance,
+		LoginHint: cut(req.LoginHint, 256), Locales: cut(req.UILocales, 100), Prompt: req.Prompt, MaxAge: req.MaxAge, Assurance: req.Assurance, Fresh: req.Fresh.Truncate(time.Second),
 		Received: received, Expires: expires.UTC().Truncate(time.Microsecond),
 	}
 }
@@ -89,9 +92,9 @@ func (s *Service) storeFlow(ctx context.Context, f *Flow, browser string) error 
 	if f.MaxAge != nil {
 		maxAge = *f.MaxAge
 	}
-	_, err := s.db.Exec(ctx, `INSERT INTO signin_flow (id, browser, protocol, application, raw, login_hint, locales, prompt, max_age, assurance, received, expires, person, password_at, proof)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, '', NULL, '')`,
-		f.ID, f.browser, f.Protocol, f.Application, f.Raw, f.LoginHint, f.Locales, f.Prompt, maxAge, int64(f.Assurance), db.At(f.Received), db.At(f.Expires))
+	_, err := s.db.Exec(ctx, `INSERT INTO signin_flow (id, browser, protocol, application, raw, login_hint, locales, prompt, max_age, assurance, fresh, received, expires, person, password_at, proof)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', NULL, '')`,
+		f.ID, f.browser, f.Protocol, f.Application, f.Raw, f.LoginHint, f.Locales, f.Prompt, maxAge, int64(f.Assurance), int64(f.Fresh/time.Second), db.At(f.Received), db.At(f.Expires))
 	if err != nil {
 		return fmt.Errorf("store flow: %w", err)
 	}
@@ -128,18 +131,24 @@ func (s *Service) flow(r *http.Request) (Flow, error) {
 	}
 	f := Flow{ID: id}
 	var maxAge *int64
-	var assurance int64
+	var assurance, fresh, deferred int64
+	var factors string
 	var received, expires, passwordAt db.Time
-	err := s.db.QueryRow(r.Context(), `SELECT browser, protocol, application, raw, login_hint, locales, prompt, max_age, assurance, received, expires, person, password_at, proof, chosen
+	err := s.db.QueryRow(r.Context(), `SELECT browser, protocol, application, raw, login_hint, locales, prompt, max_age, assurance, fresh, received, expires, person, password_at, factors, deferred, proof, chosen
 		FROM signin_flow WHERE id = $1`, id).
-		Scan(&f.browser, &f.Protocol, &f.Application, &f.Raw, &f.LoginHint, &f.Locales, &f.Prompt, &maxAge, &assurance, &received, &expires, &f.Person, &passwordAt, &f.proof, &f.Chosen)
+		Scan(&f.browser, &f.Protocol, &f.Application, &f.Raw, &f.LoginHint, &f.Locales, &f.Prompt, &maxAge, &assurance, &fresh, &received, &expires, &f.Person, &passwordAt, &factors, &deferred, &f.proof, &f.Chosen)
 	if errors.Is(err, db.ErrNotFound) {
 		return Flow{}, errNoFlow
 	}
 	if err != nil {
 		return Flow{}, fmt.Errorf("load flow: %w", err)
 	}
-	f.MaxAge, f.Assurance = maxAge, Level(assurance)
+	f.MaxAge, f.Assurance, f.Fresh, f.Deferred = maxAge, Level(assurance), time.Duration(fresh)*time.Second, deferred != 0
+	if factors != "" {
+		if err := json.Unmarshal([]byte(factors), &f.Factors); err != nil {
+			return Flow{}, fmt.Errorf("load flow: %w", err)
+		}
+	}
 	f.Received, f.Expires, f.PasswordAt = received.Time, expires.Time, passwordAt.Time
 	browser, proof := s.flowCookie(r, id)
 	if browser == "" || !secret.Equal(secret.Hash(browser), f.browser) {
@@ -149,19 +158,31 @@ func (s *Service) flow(r *http.Request) (Flow, error) {
 		return f, errNoFlow
 	}
 	if f.proof == "" || proof == "" || !secret.Equal(secret.Hash(proof), f.proof) {
-		f.Person, f.PasswordAt, f.proof = "", time.Time{}, ""
+		f.Person, f.PasswordAt, f.Factors, f.Deferred, f.proof = "", time.Time{}, nil, false, ""
 	}
 	return f, nil
 }
 
-// keepPassword notes in the flow who proved the password, for the browser that
-// gets the cookie set here.
-func (s *Service) keepPassword(ctx context.Context, w http.ResponseWriter, r *http.Request, f Flow) error {
-	proof := secret.Random()
-	n, err := s.db.Exec(ctx, "UPDATE signin_flow SET person = $1, password_at = $2, proof = $3 WHERE id = $4 AND expires > $5",
-		f.Person, db.At(f.PasswordAt), secret.Hash(proof), f.ID, db.At(s.now()))
+// keepProof notes in the flow what was proven so far and by whom, for the
+// browser that gets the cookie set here. What f was read with must still stand.
+func (s *Service) keepProof(ctx context.Context, w http.ResponseWriter, r *http.Request, f Flow) error {
+	proof, factors := secret.Random(), ""
+	if len(f.Factors) > 0 {
+		text, err := json.Marshal(f.Factors)
+		if err != nil {
+			return fmt.Errorf("keep proof: %w", err)
+		}
+		factors = string(text)
+	}
+	deferred := 0
+	if f.Deferred {
+		deferred = 1
+	}
+	n, err := s.db.Exec(ctx, `UPDATE signin_flow SET person = $1, password_at = $2, factors = $3, deferred = $4, proof = $5
+		WHERE id = $6 AND expires > $7 AND ($8 = '' OR proof = $8)`,
+		f.Person, db.At(f.PasswordAt), factors, deferred, secret.Hash(proof), f.ID, db.At(s.now()), f.proof)
 	if err != nil {
-		return fmt.Errorf("keep password proof: %w", err)
+		return fmt.Errorf("keep proof: %w", err)
 	}
 	if n == 0 {
 		return errMoved
@@ -177,7 +198,7 @@ func (s *Service) spend(ctx context.Context, f Flow) error {
 	if f.proof == "" {
 		return nil // proven within this very request
 	}
-	n, err := s.db.Exec(ctx, "UPDATE signin_flow SET person = '', password_at = NULL, proof = '' WHERE id = $1 AND proof = $2", f.ID, f.proof)
+	n, err := s.db.Exec(ctx, "UPDATE signin_flow SET person = '', password_at = NULL, factors = '', deferred = 0, proof = '' WHERE id = $1 AND proof = $2", f.ID, f.proof)
 	if err != nil {
 		return fmt.Errorf("spend flow: %w", err)
 	}
@@ -195,7 +216,7 @@ func (s *Service) forgetProofs(ctx context.Context, r *http.Request) error {
 		if !ok || len(c.Value) != 86 {
 			continue
 		}
-		_, err := s.db.Exec(ctx, "UPDATE signin_flow SET person = '', password_at = NULL, proof = '' WHERE id = $1 AND proof = $2", id, secret.Hash(c.Value[43:]))
+		_, err := s.db.Exec(ctx, "UPDATE signin_flow SET person = '', password_at = NULL, factors = '', deferred = 0, proof = '' WHERE id = $1 AND proof = $2", id, secret.Hash(c.Value[43:]))
 		if err != nil {
 			return fmt.Errorf("forget proofs: %w", err)
 		}

@@ -15,6 +15,7 @@ import (
 	"beffroi/internal/db"
 	"beffroi/internal/session"
 	"beffroi/internal/web"
+	"beffroi/mfa"
 	"beffroi/templates"
 )
 
@@ -26,6 +27,10 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("POST /signin", s.postPassword)
 	page("GET /signin/factor", s.showStep)
 	page("POST /signin/factor", s.postFactor)
+	page("POST /signin/later", s.postLater)
+	page("GET /signin/passkey", s.askPasskey)
+	page("POST /signin/passkey", s.postPasskey)
+	page("POST /signin/enrol/passkey", s.postEnrolPasskey)
 	page("GET /signin/enrol", s.showStep)
 	page("POST /signin/enrol", s.postEnrol)
 	page("GET /signin/qr", s.showQR)
@@ -56,9 +61,10 @@ func (s *Service) Begin(w http.ResponseWriter, r *http.Request, req Request) err
 		req.Received = s.now()
 	}
 	f := newFlow(req, s.now().Add(s.cfg.FlowLife))
-	// One factor is assumed: whether it is a factor to ask for or one to make,
-	// the first page will find out.
-	step := Next(f, proofOf(r.Context()), req.Application.Policy, 1, s.now())
+	step, _, err := s.next(r.Context(), attempt{flow: f, app: req.Application, proof: proofOf(r.Context())})
+	if err != nil {
+		return err
+	}
 	switch step.Kind {
 	case Done:
 		return s.finish(w, r, f, req.Application, step)
@@ -82,6 +88,7 @@ type attempt struct {
 	flow  Flow
 	app   Application
 	proof Proof
+	trust time.Duration // this browser is to be trusted for so long, on what is being proven
 }
 
 // load reads the attempt that a request belongs to. When there is none, it has
@@ -122,7 +129,7 @@ func (s *Service) showStep(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return err
 	}
-	step, err := s.next(r.Context(), a)
+	step, need, err := s.next(r.Context(), a)
 	if err != nil {
 		return err
 	}
@@ -130,27 +137,18 @@ func (s *Service) showStep(w http.ResponseWriter, r *http.Request) error {
 	case AskPassword:
 		return s.renderPassword(w, r, http.StatusOK, a, templates.SigninPassword{Login: a.flow.LoginHint})
 	case AskFactor:
-		return s.renderFactor(w, r, http.StatusOK, a, step.Person, templates.SigninFactor{})
+		if done, err := s.useTrust(w, r, a, step, need); done || err != nil {
+			return err
+		}
+		return s.renderFactor(w, r, http.StatusOK, a, step, need, templates.SigninFactor{By: r.URL.Query().Get("by")})
 	case AskEnrol:
-		return s.renderEnrol(w, r, http.StatusOK, a, step.Person, templates.SigninEnrol{})
+		return s.renderEnrol(w, r, http.StatusOK, a, step, need, templates.SigninEnrol{})
 	case AskAccount:
 		return s.renderChoice(w, r, a)
 	case Refuse:
 		return s.refuse(w, r, a.flow, a.app, step)
 	}
 	return s.finish(w, r, a.flow, a.app, step)
-}
-
-// next asks Next, having counted the factors if they matter.
-func (s *Service) next(ctx context.Context, a attempt) (Step, error) {
-	factors := 0
-	if person := subject(a.flow, a.proof); person != "" && required(a.app.Policy, a.flow.Assurance) > OneFactor {
-		var err error
-		if factors, err = s.mfa.Count(ctx, person); err != nil {
-			return Step{}, err
-		}
-	}
-	return Next(a.flow, a.proof, a.app.Policy, factors, s.now()), nil
 }
 
 // back sends a request that came out of order to the step that the flow is at.
@@ -160,14 +158,15 @@ func (s *Service) back(w http.ResponseWriter, r *http.Request, f Flow) error {
 
 // sessionData is what signin keeps in the provider's session.
 type sessionData struct {
-	AuthTime time.Time `json:"auth_time"`
-	FactorAt time.Time `json:"factor_at,omitzero"`
-	AMR      []string  `json:"amr"`
-	Level    Level     `json:"level"`
-	Login    string    `json:"login"`
-	Name     string    `json:"name"`
-	Mail     string    `json:"mail"`
-	Lang     string    `json:"lang,omitempty"`
+	PasswordAt time.Time `json:"auth_time,omitzero"` // zero when a passkey stood for it
+	Factors    []Given   `json:"factors,omitempty"`
+	CodeAt     time.Time `json:"factor_at,omitzero"` // written by the versions that knew codes only
+	AMR        []string  `json:"amr"`
+	Level      Level     `json:"level"`
+	Login      string    `json:"login"`
+	Name       string    `json:"name"`
+	Mail       string    `json:"mail"`
+	Lang       string    `json:"lang,omitempty"`
 }
 
 // dataOf reads the session of the request; zero without one.
@@ -176,6 +175,10 @@ func dataOf(ctx context.Context) (sess *session.Session, data sessionData) {
 	if sess == nil || json.Unmarshal(sess.Data, &data) != nil {
 		return nil, sessionData{} // unreadable data proves nothing
 	}
+	if !data.CodeAt.IsZero() && len(data.Factors) == 0 {
+		data.Factors = []Given{{Method: mfa.TOTP, At: data.CodeAt}}
+	}
+	data.CodeAt = time.Time{}
 	return sess, data
 }
 
@@ -184,8 +187,11 @@ func proofOf(ctx context.Context) Proof {
 	if sess == nil {
 		return Proof{}
 	}
-	return Proof{Person: sess.Person, SID: sess.SID, AuthTime: data.AuthTime, FactorAt: data.FactorAt}
+	return Proof{Person: sess.Person, SID: sess.SID, PasswordAt: data.PasswordAt, Factors: data.Factors}
 }
+
+// authTime is when the person of the session last said who they are.
+func (d sessionData) authTime() time.Time { return authTime(d.PasswordAt, d.Factors) }
 
 // PersonInfo names who is signed in, for the top bar of the provider's pages.
 func PersonInfo(ctx context.Context) *templates.PersonInfo {
@@ -205,8 +211,12 @@ func (s *Service) refuse(w http.ResponseWriter, r *http.Request, f Flow, app App
 	if f.Prompt == "none" {
 		return s.finishers[f.Protocol].Refuse(w, r, f.Raw, Refusal{Reason: step.Reason})
 	}
-	s.audit.Refuse(r.Context(), audit.Anonymous(), audit.Event{Action: "signin.level", Application: app.ID, Outcome: "refused"})
-	return s.renderNotice(w, r, http.StatusForbidden, "level", f)
+	reason := "level"
+	if step.Reason == NeedsPass {
+		reason = "pass"
+	}
+	s.audit.Refuse(r.Context(), audit.Anonymous(), audit.Event{Action: "signin.level", Target: step.Person, Application: app.ID, Outcome: "refused", Detail: map[string]string{"reason": reason}})
+	return s.renderNotice(w, r, http.StatusForbidden, reason, f)
 }
 
 // displayName is what pages call a person.

@@ -2,7 +2,10 @@ package signin
 
 import (
 	"math"
+	"slices"
 	"time"
+
+	"beffroi/mfa"
 )
 
 // Kind is what comes next in a flow.
@@ -10,8 +13,8 @@ type Kind int
 
 const (
 	AskPassword Kind = iota // the zero value asks for everything
-	AskFactor               // the code of a factor that the person has
-	AskEnrol                // the person has none: make one, with its first code
+	AskFactor               // one of the factors that the person has
+	AskEnrol                // a factor to make: the person has none that is enough
 	AskAccount              // with the account that is signed in here, or another one
 	Refuse                  // no page may be shown, or no step would be enough
 	Done                    // what the application asks for is proven
@@ -24,63 +27,90 @@ func (k Kind) String() string {
 // Step is the answer of Next.
 type Step struct {
 	Kind   Kind
-	Reason string // Refuse: LoginRequired, InteractionRequired or AccessDenied
+	Reason string // Refuse: LoginRequired, InteractionRequired, AccessDenied or NeedsPass
 	Person string // whose factor to ask for, or who is done; empty before that is known
 
+	Methods []mfa.Method // AskFactor: any of these; AskEnrol: what may be made; best first
+	Models  []string     // AskFactor, AskEnrol: the only passkeys that help; empty: any
+	First   bool         // AskEnrol: on the password alone, the person has no factor
+	Later   bool         // AskEnrol: may be put off
+
 	// Done: what was proven and when.
-	AuthTime time.Time // the password
-	FactorAt time.Time // the second factor; zero with one factor only
-	Level    Level     // what that is worth, never what was asked
-	AMR      []string  // the same by its methods (RFC 8176)
+	AuthTime   time.Time // the password, or the passkey in its place
+	PasswordAt time.Time // zero when a passkey stood for it
+	Factors    []Given   // all that counts here
+	Level      Level     // what that is worth, never what was asked
+	AMR        []string  // the same by its methods (RFC 8176)
 }
+
+// NeedsPass is the Reason of a Refuse: the person's first factor is made on a
+// pass of the helpdesk only, and there is none.
+const NeedsPass = "needs_pass"
 
 // Proof is what a browser's session has proven; the zero Proof is no session.
 type Proof struct {
-	Person   string
-	SID      string    // the session's public id
-	AuthTime time.Time // of the password
-	FactorAt time.Time // zero when none was given
+	Person     string
+	SID        string    // the session's public id
+	PasswordAt time.Time // zero when a passkey stood for it
+	Factors    []Given
 }
+
+// Holding is what a person could be asked for.
+type Holding struct {
+	mfa.Held
+	Models   []string // attested AAGUIDs among the person's passkeys
+	Passkeys bool     // this provider takes passkeys
+}
+
+// enrolFresh is how long ago a factor may have been given for another to be
+// made on it.
+const enrolFresh = 15 * time.Minute
 
 // Next decides what comes next, and is the only place that does. It knows only
 // what it is given: the flow with what was proven in it, the session of the
-// browser, the application's policy, how many factors the flow's or the
-// session's person has (see subject), and the time.
+// browser, what is required of the person (see Service.require), what the person
+// holds, and the time.
 //
 // The rules, in order:
 //   - A flow that has expired proves nothing.
 //   - Proofs of two people never add up: what was proven in the flow names the
 //     person, and the session counts only when it is the same one's.
 //   - A session counts as far as prompt and max_age let it, its password and its
-//     factor each by its own time; with select_account, once it was chosen.
-//   - No factor without the password before it; no new factor on an old password:
-//     enrolling asks for one given in this flow.
-func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
-	level := required(policy, f.Assurance)
-	if !level.Reachable() {
+//     factors each by its own time; with select_account, once it was chosen.
+//   - No factor without the password before it, but for a passkey that knew its
+//     owner.
+//   - A trusted browser stands for a factor only where the requirement lets it,
+//     and never where anything fresh is asked.
+//   - Whoever has a factor makes another on one given lately; whoever has none on
+//     a password given in this flow. A pass comes before either.
+func Next(f Flow, s Proof, need Requirement, has Holding, now time.Time) Step {
+	if need.Level < OneFactor || need.Level > Highest || need.Level == PhishingResistant && !has.Passkeys {
 		return Step{Kind: Refuse, Reason: AccessDenied} // nothing here could ever prove that
 	}
 	expired := !now.Before(f.Expires)
 	if expired {
-		f.Person, f.PasswordAt, f.FactorAt = "", time.Time{}, time.Time{}
+		f.Person, f.PasswordAt, f.Factors = "", time.Time{}, nil
 	}
-	person, passwordAt, factorAt := proven(f, s)
+	person, passwordAt, factors := proven(f, s)
 
 	step := Step{Person: person}
-	switch {
+	switch asks := has.answers(need); {
 	case person == "" && f.Prompt == SelectAccount && f.Chosen == "" && s.Person != "":
 		step = Step{Kind: AskAccount, Person: s.Person}
-	case person == "" || passwordAt.IsZero():
+	case person == "" || authTime(passwordAt, factors).IsZero():
 		step = Step{Kind: AskPassword}
-	case worth(factorAt) >= level:
-		step.Kind, step.AuthTime, step.FactorAt = Done, passwordAt, factorAt
-		step.Level, step.AMR = worth(factorAt), methods(factorAt)
-	case factors > 0:
-		step.Kind = AskFactor
-	case f.Person != person || f.PasswordAt.IsZero():
-		step = Step{Kind: AskPassword}
+	case meets(f, need, passwordAt, factors, now):
+		step = done(step, need, f, passwordAt, factors, now)
+		if later := need.Wish; later != nil && !f.Deferred && f.Prompt != "none" && !meets(f, later.on(need), passwordAt, factors, now) {
+			if wish := enrol(Step{Person: person}, f, later.on(need), has, factors, now); wish.Kind == AskEnrol {
+				wish.Later = true
+				return wish
+			}
+		}
+	case len(asks) > 0 && !givenToEnrol(factors):
+		step.Kind, step.Methods, step.Models = AskFactor, asks, need.Models
 	default:
-		step.Kind = AskEnrol
+		step = enrol(step, f, need, has, factors, now)
 	}
 	if f.Prompt == "none" && step.Kind != Done {
 		reason := LoginRequired
@@ -92,22 +122,61 @@ func Next(f Flow, s Proof, policy Policy, factors int, now time.Time) Step {
 	return step
 }
 
-// worth is the level of a password and, when it was given, a second factor. The
-// only kind there is, a code of a telephone or a key, can be typed into a false
-// page as well: it proves two factors and never PhishingResistant.
-func worth(factorAt time.Time) Level {
-	if factorAt.IsZero() {
-		return OneFactor
-	}
-	return TwoFactors
+// done fills a step with what was proven.
+func done(step Step, need Requirement, f Flow, passwordAt time.Time, factors []Given, now time.Time) Step {
+	counting := slices.DeleteFunc(slices.Clone(factors), func(g Given) bool { return g.Method == mfa.Device && !need.trusts(f, g, now) })
+	best := strongest(passwordAt, counting)
+	step.Kind, step.AuthTime, step.PasswordAt, step.Factors = Done, authTime(passwordAt, counting), passwordAt, counting
+	step.Level, step.AMR = max(OneFactor, worth(passwordAt, best)), methods(passwordAt, best)
+	return step
 }
 
-// methods names what worth counts, as RFC 8176 §2 does.
-func methods(factorAt time.Time) []string {
-	if factorAt.IsZero() {
-		return []string{"pwd"}
+// meets tells whether what was proven is what is required.
+func meets(f Flow, need Requirement, passwordAt time.Time, factors []Given, now time.Time) bool {
+	if need.Level == OneFactor && need.Fresh == 0 {
+		return !authTime(passwordAt, factors).IsZero()
 	}
-	return []string{"pwd", "otp", "mfa"}
+	return slices.ContainsFunc(factors, func(g Given) bool {
+		switch {
+		case worth(passwordAt, g) < max(need.Level, TwoFactors) || g.Enrols:
+			return false
+		case g.Method == mfa.Device:
+			return need.trusts(f, g, now)
+		case need.Fresh > 0 && g.At.Before(f.Received) && now.Sub(g.At) > need.Fresh:
+			return false
+		}
+		return need.accepts(g.Method) && (len(need.Models) == 0 || g.Method == mfa.Passkey && contains(need.Models, g.Model))
+	})
+}
+
+// enrol says how the person comes to a factor that is enough.
+func enrol(step Step, f Flow, need Requirement, has Holding, factors []Given, now time.Time) Step {
+	can := need.enrols(has)
+	if len(can) == 0 {
+		return Step{Kind: Refuse, Reason: AccessDenied}
+	}
+	current := slices.ContainsFunc(factors, func(g Given) bool { return g.Method != mfa.Device && now.Sub(g.At) <= enrolFresh })
+	switch held := has.any(); {
+	case current:
+		step.Kind = AskEnrol
+	case len(held) > 0:
+		step.Kind, step.Methods = AskFactor, held
+		return step
+	case need.PassFirst:
+		return Step{Kind: Refuse, Reason: NeedsPass, Person: step.Person}
+	case f.Person != step.Person || f.PasswordAt.IsZero():
+		return Step{Kind: AskPassword}
+	default:
+		step.Kind, step.First = AskEnrol, true
+	}
+	step.Methods, step.Models = can, need.Models
+	return step
+}
+
+// givenToEnrol tells whether a pass was given that is good for enrolling only:
+// asking again would go in circles.
+func givenToEnrol(factors []Given) bool {
+	return slices.ContainsFunc(factors, func(g Given) bool { return g.Enrols })
 }
 
 // subject is whose factors Next must be told of; empty when it will not ask.
@@ -117,21 +186,30 @@ func subject(f Flow, s Proof) string {
 }
 
 // proven adds up what flow and session have shown of one person.
-func proven(f Flow, s Proof) (person string, passwordAt, factorAt time.Time) {
+func proven(f Flow, s Proof) (person string, passwordAt time.Time, factors []Given) {
 	if f.Person != "" {
-		person, passwordAt, factorAt = f.Person, f.PasswordAt, f.FactorAt
+		person, passwordAt, factors = f.Person, f.PasswordAt, f.Factors
 	}
 	if s.Person == "" || person != "" && person != s.Person {
-		return person, passwordAt, factorAt
+		return person, passwordAt, factors
 	}
-	if passwordAt.IsZero() && f.counts(s, s.AuthTime) {
-		person, passwordAt = s.Person, s.AuthTime
+	if passwordAt.IsZero() && f.counts(s, s.PasswordAt) {
+		person, passwordAt = s.Person, s.PasswordAt
 	}
-	// A session's factor adds to a password of the same person, never stands alone.
-	if factorAt.IsZero() && !passwordAt.IsZero() && f.counts(s, s.FactorAt) {
-		factorAt = s.FactorAt
+	var more []Given
+	for _, g := range s.Factors {
+		if f.counts(s, g.At) {
+			more = append(more, g)
+		}
 	}
-	return person, passwordAt, factorAt
+	if person == "" && !authTime(time.Time{}, more).IsZero() {
+		person = s.Person
+	}
+	// A session's factors add to a password of the same person, or to a passkey.
+	if all := merged(factors, more); !authTime(passwordAt, all).IsZero() {
+		factors = all
+	}
+	return person, passwordAt, factors
 }
 
 // counts tells whether what a session proved at t may count for the flow's

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"beffroi/mfa"
+
 	"pgregory.net/rapid"
 )
 
@@ -19,6 +21,20 @@ func ago(d time.Duration) time.Time {
 		return time.Time{}
 	}
 	return noon.Add(-d)
+}
+
+// otp is a code given at t; none for the zero time.
+func otp(t time.Time) []Given {
+	if t.IsZero() {
+		return nil
+	}
+	return []Given{{Method: mfa.TOTP, At: t}}
+}
+
+// decide is Next for somebody with so many authenticator apps, where passkeys
+// are not used and no rule adds anything.
+func decide(f Flow, s Proof, p Policy, apps int) Step {
+	return Next(f, s, Requirement{Level: required(p, f.Assurance)}, Holding{Held: mfa.Held{mfa.TOTP: apps}}, noon)
 }
 
 func TestNextAsksForWhatIsMissing(t *testing.T) {
@@ -93,9 +109,9 @@ func TestNextAsksForWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := Flow{Prompt: c.prompt, Chosen: c.chosen, MaxAge: c.maxAge, Assurance: c.asked, Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
-				Person: c.flow.person, PasswordAt: ago(c.flow.password), FactorAt: ago(c.flow.factor)}
-			s := Proof{Person: c.session.person, SID: "sid-" + c.session.person, AuthTime: ago(c.session.password), FactorAt: ago(c.session.factor)}
-			got := Next(f, s, c.policy, c.factors, noon)
+				Person: c.flow.person, PasswordAt: ago(c.flow.password), Factors: otp(ago(c.flow.factor))}
+			s := Proof{Person: c.session.person, SID: "sid-" + c.session.person, PasswordAt: ago(c.session.password), Factors: otp(ago(c.session.factor))}
+			got := decide(f, s, c.policy, c.factors)
 			if got.Kind != c.want || got.Reason != c.reason || got.Person != c.person || got.Level != c.level {
 				t.Errorf("%s %q for %q at level %d, want %s %q for %q at level %d", got.Kind, got.Reason, got.Person, got.Level, c.want, c.reason, c.person, c.level)
 			}
@@ -104,13 +120,13 @@ func TestNextAsksForWhatIsMissing(t *testing.T) {
 }
 
 func TestFlowProvesNothingFromTheSecondItExpires(t *testing.T) {
-	f := Flow{Received: noon.Add(-15 * time.Minute), Person: "p", PasswordAt: noon.Add(-time.Minute), FactorAt: noon}
+	f := Flow{Received: noon.Add(-15 * time.Minute), Person: "p", PasswordAt: noon.Add(-time.Minute), Factors: otp(noon)}
 	f.Expires = noon.Add(time.Second)
-	if got := Next(f, Proof{}, Policy{}, 1, noon); got.Kind != Done {
+	if got := decide(f, Proof{}, Policy{}, 1); got.Kind != Done {
 		t.Fatalf("a second before: %s", got.Kind)
 	}
 	f.Expires = noon
-	if got := Next(f, Proof{}, Policy{}, 1, noon); got.Kind != AskPassword {
+	if got := decide(f, Proof{}, Policy{}, 1); got.Kind != AskPassword {
 		t.Fatalf("at its end: %s", got.Kind)
 	}
 }
@@ -135,8 +151,8 @@ func TestNoStateReachesDoneWithoutItsProof(t *testing.T) {
 											for _, factors := range []int{0, 1} {
 												states++
 												f := Flow{Prompt: prompt, Chosen: chosen, MaxAge: maxAge, Assurance: asked, Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
-													Person: fp, PasswordAt: ago(fpw), FactorAt: ago(ff)}
-												s := Proof{Person: sp, SID: "sid", AuthTime: ago(spw), FactorAt: ago(sf)}
+													Person: fp, PasswordAt: ago(fpw), Factors: otp(ago(ff))}
+												s := Proof{Person: sp, SID: "sid", PasswordAt: ago(spw), Factors: otp(ago(sf))}
 												holds(t, f, s, Policy{Assurance: policy}, factors)
 											}
 										}
@@ -154,7 +170,7 @@ func TestNoStateReachesDoneWithoutItsProof(t *testing.T) {
 
 func holds(t *testing.T, f Flow, s Proof, policy Policy, factors int) {
 	t.Helper()
-	step := Next(f, s, policy, factors, noon)
+	step := decide(f, s, policy, factors)
 	counts := func(at time.Time) bool {
 		if at.IsZero() {
 			return false
@@ -166,11 +182,11 @@ func holds(t *testing.T, f Flow, s Proof, policy Policy, factors int) {
 	}
 	byPerson := func(who string) (password, factor bool) {
 		if f.Person == who {
-			password, factor = !f.PasswordAt.IsZero(), !f.FactorAt.IsZero()
+			password, factor = !f.PasswordAt.IsZero(), len(f.Factors) > 0
 		}
 		if s.Person == who {
-			password = password || counts(s.AuthTime)
-			factor = factor || counts(s.FactorAt)
+			password = password || counts(s.PasswordAt)
+			factor = factor || counts(latest(s.Factors))
 		}
 		return password, factor
 	}
@@ -183,7 +199,7 @@ func holds(t *testing.T, f Flow, s Proof, policy Policy, factors int) {
 		if step.Person == "" || !password || step.AuthTime.IsZero() {
 			t.Fatalf("done without a password: %s", state())
 		}
-		if required(policy, f.Assurance) == TwoFactors && (!factor || step.Level != TwoFactors || step.FactorAt.IsZero()) {
+		if required(policy, f.Assurance) == TwoFactors && (!factor || step.Level != TwoFactors || latest(step.Factors).IsZero()) {
 			t.Fatalf("done without the second factor: %s", state())
 		}
 		if step.Level == TwoFactors && !factor {
@@ -225,21 +241,21 @@ func TestMoreAssuranceNeverNeedsLess(t *testing.T) {
 		}
 		f := Flow{
 			Prompt: rapid.SampledFrom([]string{"", "none", "login"}).Draw(t, "prompt"), Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute),
-			Person: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "flow person"), PasswordAt: at("flow password"), FactorAt: at("flow factor"),
+			Person: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "flow person"), PasswordAt: at("flow password"), Factors: otp(at("flow factor")),
 		}
 		if rapid.Bool().Draw(t, "has max_age") {
 			f.MaxAge = seconds(rapid.Int64Range(-10, 7200).Draw(t, "max_age"))
 		}
-		s := Proof{Person: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "session person"), AuthTime: at("session password"), FactorAt: at("session factor")}
+		s := Proof{Person: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "session person"), PasswordAt: at("session password"), Factors: otp(at("session factor"))}
 		factors := rapid.IntRange(0, 2).Draw(t, "factors")
-		strong := Next(f, s, Policy{Assurance: TwoFactors}, factors, noon)
-		weak := Next(f, s, Policy{Assurance: OneFactor}, factors, noon)
+		strong := decide(f, s, Policy{Assurance: TwoFactors}, factors)
+		weak := decide(f, s, Policy{Assurance: OneFactor}, factors)
 		if strong.Kind == Done && weak.Kind != Done {
 			t.Fatalf("enough for two factors, not for one: %+v, %+v", strong, weak)
 		}
 		// What a request adds can only make it harder.
 		f.Prompt = "login"
-		if harder := Next(f, s, Policy{Assurance: TwoFactors}, factors, noon); harder.Kind == Done && strong.Kind == AskPassword {
+		if harder := decide(f, s, Policy{Assurance: TwoFactors}, factors); harder.Kind == Done && strong.Kind == AskPassword {
 			t.Fatalf("prompt=login made it easier")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"beffroi/internal/i18n"
 	"beffroi/internal/session"
 	"beffroi/internal/web"
+	"beffroi/mfa"
 	"beffroi/templates"
 )
 
@@ -73,7 +75,10 @@ func (s *Service) minutes() int { return int((s.cfg.GuessWindow + time.Minute - 
 func (s *Service) renderPassword(w http.ResponseWriter, r *http.Request, status int, a attempt, page templates.SigninPassword) error {
 	r = inLanguage(r, a.flow.Locales)
 	page.SigninAttempt = s.about(r, a)
-	page.Limit, page.Minutes = s.cfg.PasswordLimit, s.minutes()
+	page.Limit, page.Minutes, page.Passkeys = s.cfg.PasswordLimit, s.minutes(), s.mfa.Passkeys()
+	if page.Passkeys {
+		page.JS = passkeyJS
+	}
 	if page.Login == "" && a.flow.Chosen != anotherAccount {
 		if sess, data := dataOf(r.Context()); sess != nil { // asked again, for a fresh sign-in
 			page.Login = data.Login
@@ -82,19 +87,45 @@ func (s *Service) renderPassword(w http.ResponseWriter, r *http.Request, status 
 	return s.render(w, r, status, text(r, "signin.title"), &page)
 }
 
-func (s *Service) renderFactor(w http.ResponseWriter, r *http.Request, status int, a attempt, person string, page templates.SigninFactor) error {
+// passkeyJS is the script of the pages that ask for a passkey.
+var passkeyJS = []string{"passkey.js"}
+
+func (s *Service) renderFactor(w http.ResponseWriter, r *http.Request, status int, a attempt, step Step, need Requirement, page templates.SigninFactor) error {
 	r = inLanguage(r, a.flow.Locales)
-	page.SigninAttempt, page.Minutes = s.aboutPerson(r, a, person), s.minutes()
+	page.SigninAttempt, page.Minutes = s.aboutPerson(r, a, step.Person), s.minutes()
+	by := step.chosen(page.By)
+	page.By = string(by)
+	for _, m := range step.Methods {
+		if m != by {
+			page.Others = append(page.Others, string(m))
+		}
+	}
+	if by == mfa.Passkey {
+		page.JS, page.Models = passkeyJS, mfa.ModelNames(step.Models)
+	}
+	if need.mayTrust(a.flow) && by != mfa.Pass {
+		page.TrustDays = int((need.Trust + 12*time.Hour) / (24 * time.Hour))
+	}
 	return s.render(w, r, status, text(r, "signin.factor.title"), &page)
 }
 
-func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int, a attempt, person string, page templates.SigninEnrol) error {
+func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int, a attempt, step Step, need Requirement, page templates.SigninEnrol) error {
 	r = inLanguage(r, a.flow.Locales)
-	enrolment, err := s.enrolment(r.Context(), a, person)
+	page.SigninAttempt, page.Another = s.aboutPerson(r, a, step.Person), !step.First
+	if slices.Contains(step.Methods, mfa.Passkey) {
+		page.Passkey, page.JS, page.Models = true, passkeyJS, s.mfa.AllowedModels(step.Models)
+	}
+	if step.Later && need.Wish != nil {
+		page.Later, page.LaterLeft, page.LaterUntil = true, need.Wish.Left, s.Local(need.Wish.Ends)
+	}
+	if !slices.Contains(step.Methods, mfa.TOTP) {
+		return s.render(w, r, status, text(r, "signin.enrol.title"), &page)
+	}
+	page.TOTP = true
+	enrolment, err := s.enrolment(r.Context(), a, step.Person)
 	if err != nil {
 		return err
 	}
-	page.SigninAttempt = s.aboutPerson(r, a, person)
 	page.URI = template.URL(enrolment.URI) // built by mfa, of escaped parts
 	for rest := enrolment.Secret; rest != ""; {
 		n := min(4, len(rest))

@@ -53,30 +53,46 @@ func (s *Service) postPassword(w http.ResponseWriter, r *http.Request) error {
 		return s.notAdmitted(w, r, a.flow, a.app, &ErrRefused{Reason: Locked, Person: person}, person.ID)
 	}
 
-	f := a.flow
-	f.Person, f.PasswordAt, f.FactorAt, f.proof = person.ID, s.now().UTC().Truncate(time.Microsecond), time.Time{}, ""
-	a.flow = f
-	// One factor is assumed: if there is none, the next page is the enrolment.
-	step := Next(f, a.proof, a.app.Policy, 1, s.now())
-	if step.Kind == Done {
-		err := s.signIn(w, r, f, a.app, step, person, nil)
-		if errors.Is(err, errMoved) {
-			return s.back(w, r, f)
-		}
+	a.flow.Person, a.flow.PasswordAt, a.flow.Factors, a.flow.Deferred, a.flow.proof = person.ID, s.moment(), nil, false, ""
+	err = s.goOn(w, r, a, person, "signin.password", nil)
+	if errors.Is(err, errMoved) {
+		return s.back(w, r, a.flow)
+	}
+	return err
+}
+
+// goOn goes on with a flow in which something was just proven and is in a.flow:
+// it signs in when that is enough, and keeps it for the next page otherwise.
+// spent is the proof's own part of the transaction. action, where it is not
+// empty, is written to the trail when the flow does not end yet.
+func (s *Service) goOn(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, action string, spent func(ctx context.Context) error) error {
+	step, _, err := s.next(r.Context(), a)
+	if err != nil {
 		return err
 	}
+	if step.Kind == Done {
+		return s.signIn(w, r, a, step, person, spent)
+	}
 	err = s.db.InTx(r.Context(), func(ctx context.Context) error {
-		if err := s.keepPassword(ctx, w, r, f); err != nil {
+		if spent != nil {
+			if err := spent(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.keepProof(ctx, w, r, a.flow); err != nil || action == "" {
 			return err
 		}
-		return s.audit.Record(ctx, actorOf(person), audit.Event{Action: "signin.password", Target: person.ID, Application: a.app.ID, Outcome: "ok"})
+		return s.audit.Record(ctx, actorOf(person), audit.Event{Action: action, Target: person.ID, Application: a.app.ID, Outcome: "ok"})
 	})
-	if err != nil && !errors.Is(err, errMoved) {
+	if err != nil {
 		return err
 	}
 	web.RememberLanguage(r.Context(), w, r, person.Language)
-	return s.back(w, r, f)
+	return s.back(w, r, a.flow)
 }
+
+// moment is now, as the database keeps it.
+func (s *Service) moment() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
 
 // checkPassword asks the directory, unless the person or name is locked. why is
 // empty when the password was proven (then outcome tells whether the person may

@@ -16,9 +16,9 @@ const (
 	PhishingResistant Level = 3 // what the person holds answers to this address only
 )
 
-// Highest is the highest level that a factor known here can prove. What asks
-// for more is refused at once: no page would help.
-const Highest = TwoFactors
+// Highest is the highest level that a factor known here can prove, where
+// passkeys are used. What asks for more is refused at once: no page would help.
+const Highest = PhishingResistant
 
 // Reachable tells whether some sign-in here can prove the level.
 func (l Level) Reachable() bool { return l >= OneFactor && l <= Highest }

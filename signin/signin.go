@@ -11,7 +11,9 @@
 //
 //	GET  /signin               the step that the flow is at
 //	POST /signin               name and password
+//	GET  /signin/factor        ?by= chooses among the factors of the person
 //	POST /signin/factor        the code of a second factor
+//	POST /signin/later         puts a factor off that will be required
 //	POST /signin/enrol         the first code of a new second factor
 //	GET  /signin/qr            the picture of the pending secret
 //	GET  /signin/lost          what to do without one's phone
@@ -53,8 +55,8 @@ import (
 type Result struct {
 	Person   directory.Person
 	SID      string    // public id of the provider's session
-	AuthTime time.Time // when the password behind this answer was given
-	AMR      []string  // RFC 8176: "pwd", and "otp", "mfa" with a second factor
+	AuthTime time.Time // when the password behind this answer was given, or the passkey in its place
+	AMR      []string  // RFC 8176: "pwd" for a password; "otp", or "pop" for a passkey, with "mfa"; "user" when the passkey knew its owner
 	Level    Level
 }
 
@@ -98,10 +100,11 @@ type Request struct {
 	Protocol    string // the name given to Register, "oidc"
 	Raw         []byte // the protocol's own bytes, handed back as they are; at most 16 KiB
 	LoginHint   string
-	UILocales   string // space-separated BCP 47 tags, best first
-	Prompt      string // "", "none", "login" or SelectAccount
-	MaxAge      *int64 // seconds; 0 asks for a fresh sign-in, nil for nothing
-	Assurance   Level  // asked by this request, on top of the policy; 0 asks nothing
+	UILocales   string        // space-separated BCP 47 tags, best first
+	Prompt      string        // "", "none", "login" or SelectAccount
+	MaxAge      *int64        // seconds; 0 asks for a fresh sign-in, nil for nothing
+	Assurance   Level         // asked by this request, on top of the policy; 0 asks nothing
+	Fresh       time.Duration // how long ago a second factor may have been given, whole seconds; 0 asks nothing
 	Received    time.Time
 }
 
@@ -124,6 +127,11 @@ type Config struct {
 	// GroupNames says groups in words, by language, where a refusal names them:
 	// "chefs-etablissement": {"fr": "chefs d’établissement", "en": "heads of school"}.
 	GroupNames map[string]map[string]string `yaml:"group_names"`
+
+	// Who must prove what, beside what applications ask.
+	Networks map[string][]string `yaml:"networks"` // address ranges by name, for rules
+	Rules    []Rule              `yaml:"rules"`
+	Trust    time.Duration       `yaml:"trust"` // for how long a browser may be trusted, where no rule says otherwise; 0: not at all
 }
 
 // Dependencies is what New needs; all fields but Address, Log and Config are required.
@@ -161,6 +169,7 @@ type Service struct {
 	locking   []func(ctx context.Context, actor audit.Actor, person string) error
 	address   string
 	flows     flowCount
+	rules     rules
 }
 
 // New makes the service and its gate.
@@ -182,7 +191,7 @@ func New(d Dependencies) (*Service, error) {
 	s := &Service{
 		zone: zone,
 		db:   d.DB, audit: d.Audit, directory: d.Directory, mfa: d.MFA, sessions: d.Sessions,
-		address: strings.TrimRight(d.Address, "/"), cfg: cfg, log: d.Log, now: d.Now, finishers: map[string]Finisher{},
+		address: strings.TrimRight(d.Address, "/"), cfg: cfg, rules: newRules(cfg), log: d.Log, now: d.Now, finishers: map[string]Finisher{},
 	}
 	s.gate = &Gate{db: d.DB, directory: d.Directory, sessions: d.Sessions, left: s.left}
 	s.AlsoHolds(sessionHolder{d.Sessions})

@@ -192,7 +192,7 @@ func TestFreshSignInIsAskedForAndKeepsTheSession(t *testing.T) {
 			if done.left.Query().Get("sid") != first.left.Query().Get("sid") {
 				t.Error("the same person's fresh sign-in began another session")
 			}
-			if at := g.data(done).AuthTime; !at.Equal(g.now()) {
+			if at := g.data(done).authTime(); !at.Equal(g.now()) {
 				t.Errorf("auth_time %s, want %s", at, g.now())
 			}
 			g.advance(time.Minute)

@@ -102,6 +102,9 @@ func (s *Service) endEverywhere(ctx context.Context, person string) error {
 	if _, err := s.db.Exec(ctx, "DELETE FROM signin_flow WHERE person = $1 AND person <> ''", person); err != nil {
 		return fmt.Errorf("sign %s out everywhere: %w", person, err)
 	}
+	if _, err := s.mfa.ForgetDevices(ctx, person); err != nil {
+		return err
+	}
 	// Until none is left: PostgreSQL does not show a statement the session that
 	// replaced the one it was waiting for, and such a statement ends none.
 	for left := 1; left > 0; {

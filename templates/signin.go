@@ -17,10 +17,11 @@ type SigninAttempt struct {
 type SigninPassword struct {
 	Layout
 	SigninAttempt
-	Login   string // typed before, or proposed by the application
-	Problem string // "", "empty" or "wrong"
-	Limit   int    // wrong passwords before one must wait
-	Minutes int    // how long
+	Login    string // typed before, or proposed by the application
+	Problem  string // "", "empty", "wrong" or "passkey"
+	Limit    int    // wrong passwords before one must wait
+	Minutes  int    // how long
+	Passkeys bool   // may take the place of the password
 }
 
 func (SigninPassword) Template() string { return "signin_password.html" }
@@ -39,8 +40,13 @@ func (SigninChoice) Template() string { return "signin_choice.html" }
 type SigninFactor struct {
 	Layout
 	SigninAttempt
-	Problem string // "", "empty", "wrong", "used" or "locked"
-	Minutes int    // how long one waits when locked
+	By        string   // the factor asked for: "totp", "passkey", "key", "mail", "recovery" or "pass"
+	Others    []string // what may be given instead
+	Models    []string // passkey: the only models that help, in words; empty: any
+	TrustDays int      // for how long this browser may be trusted; 0: not at all
+	Trusting  bool     // it was ticked before
+	Problem   string   // "", "empty", "wrong", "used", "locked"; of a key: "next", "pin"
+	Minutes   int      // how long one waits when locked
 }
 
 func (SigninFactor) Template() string { return "signin_factor.html" }
@@ -49,9 +55,16 @@ func (SigninFactor) Template() string { return "signin_factor.html" }
 type SigninEnrol struct {
 	Layout
 	SigninAttempt
-	URI     template.URL // otpauth://
-	Secret  []string     // base32, in groups of four to read aloud
-	Problem string       // "", "empty" or "wrong"
+	TOTP       bool         // an authenticator app may be taken
+	URI        template.URL // otpauth://
+	Secret     []string     // base32, in groups of four to read aloud
+	Passkey    bool         // a passkey may be made
+	Models     []string     // the only models, in words; empty: any
+	Another    bool         // beside a factor that the person has
+	Later      bool         // may be put off
+	LaterLeft  int          // how often; -1: as often as one likes
+	LaterUntil time.Time    // until when; zero: no end
+	Problem    string       // "", "empty" or "wrong" (the code); "passkey", "model" or "known" (the passkey)
 }
 
 func (SigninEnrol) Template() string { return "signin_enrol.html" }
@@ -97,7 +110,7 @@ type SigninOutcome struct {
 func (SigninOutcome) Template() string { return "signin_outcome.html" }
 
 // SigninNotice is a page that ends here: "expired", "browser", "application",
-// "level" or "signedout".
+// "level", "pass" or "signedout".
 type SigninNotice struct {
 	Layout
 	Frames  []Frame // "signedout": the tools that are signed out with it
