@@ -252,3 +252,24 @@ func TestRow33ADelegationThatNamesNothingIsAnError(t *testing.T) {
 		t.Errorf("a delegation that is over: %v, %v", errs, warnings)
 	}
 }
+
+func TestRow35EditingADelegationThatDoesNotRunLetsNobodyIn(t *testing.T) {
+	for name, dates := range map[string][2]string{"over": {"", "2026-11-22"}, "not begun": {"2026-11-24", ""}} {
+		t.Run(name, func(t *testing.T) {
+			c := academy()
+			c.Delegations[0].From, c.Delegations[0].Until = dates[0], dates[1]
+			for _, edit := range []func(d *Delegation){
+				func(*Delegation) {},
+				func(d *Delegation) { d.Actions = []string{"reset"} },
+				func(d *Delegation) { d.Name = "renamed" },
+				func(d *Delegation) { d.Schools, d.Everyone = nil, true },
+				func(d *Delegation) { d.Helpers.Logins = []string{"mdupont"} },
+			} {
+				edit(&c.Delegations[0])
+				if got := says(rulesOf(t, c).May(at(marie), Reset, sarah, noon)); got != Ended {
+					t.Errorf("%+v: %s", c.Delegations[0], got)
+				}
+			}
+		})
+	}
+}

@@ -42,11 +42,12 @@ func levelOf(acr string) (level signin.Level, vocabulary string) {
 	return 0, ""
 }
 
-// acrsOffered are the names that a sign-in here can prove, for discovery.
-func acrsOffered() []string {
+// acrsOffered are the names that a sign-in here can prove, for discovery;
+// highest is the highest level of one.
+func acrsOffered(highest signin.Level) []string {
 	var names []string
 	for _, n := range acrNames {
-		if n.level.Reachable() {
+		if n.level <= highest {
 			names = append(names, n.name)
 		}
 	}
@@ -62,11 +63,11 @@ type acrWish struct {
 }
 
 // level is the assurance that the wish asks of the sign-in: that of the first
-// name which can be reached, 0 for none. A wish that nothing here can fulfil is
+// name which can be reached (highest is the highest level), 0 for none. A wish that nothing here can fulfil is
 // not ok when it is essential, and otherwise asks nothing.
-func (w acrWish) level() (level signin.Level, ok bool) {
+func (w acrWish) level(highest signin.Level) (level signin.Level, ok bool) {
 	for _, name := range w.names {
-		if l, _ := levelOf(name); l.Reachable() {
+		if l, _ := levelOf(name); l >= signin.OneFactor && l <= highest {
 			return l, true
 		}
 	}

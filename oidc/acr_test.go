@@ -64,7 +64,7 @@ func TestAcrNamesTheLevelThatWasProven(t *testing.T) {
 		{"essential, whatever it is", acrWish{essential: true}, plain, 0, false, map[signin.Level]string{1: acr1, 2: acr2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if asks, ok := c.wish.level(); asks != c.asks || ok == c.refused {
+			if asks, ok := c.wish.level(signin.TwoFactors); asks != c.asks || ok == c.refused {
 				t.Errorf("asks level %d, %v", asks, ok)
 			}
 			for level, want := range c.at {
@@ -81,8 +81,14 @@ func TestAcrNamesTheLevelThatWasProven(t *testing.T) {
 }
 
 func TestDiscoveryNamesOnlyTheLevelsThatCanBeProven(t *testing.T) {
-	if got := strings.Join(acrsOffered(), " "); got != acr1+" "+acr2+" eidas1 eidas0 eidas1-mfa eidas0-mfa" {
+	if got := strings.Join(acrsOffered(signin.TwoFactors), " "); got != acr1+" "+acr2+" eidas1 eidas0 eidas1-mfa eidas0-mfa" {
 		t.Error(got)
+	}
+	if got := acrsOffered(signin.PhishingResistant); !slices.Contains(got, "phr") {
+		t.Error(got)
+	}
+	if level, ok := (acrWish{names: []string{"phr"}, essential: true}).level(signin.PhishingResistant); level != signin.PhishingResistant || !ok {
+		t.Error(level, ok)
 	}
 }
 

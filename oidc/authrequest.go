@@ -201,7 +201,7 @@ func (p *Provider) readIdentity(ctx context.Context, a *authRequest, form url.Va
 	if len(a.wish.names) == 0 {
 		a.wish.names = a.client.DefaultACRs
 	}
-	if _, ok := a.wish.level(); !ok {
+	if _, ok := a.wish.level(p.signin.Highest()); !ok {
 		return no("unmet_authentication_requirements", "no sign-in here proves what acr asks")
 	}
 	if form.Get("id_token_hint") != "" {

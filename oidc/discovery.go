@@ -50,7 +50,7 @@ func (p *Provider) discoveryDocument() ([]byte, error) {
 		"request_object_signing_alg_values_supported":    foreignAlgs,
 		"pushed_authorization_request_endpoint":          issuer + "/oauth2/par",
 		"require_pushed_authorization_requests":          false, // per application
-		"acr_values_supported":                           acrsOffered(),
+		"acr_values_supported":                           acrsOffered(p.signin.Highest()),
 		"prompt_values_supported":                        promptValues,
 		"claim_types_supported":                          []string{"normal"},
 		"claims_supported": []string{"sub", "iss", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",

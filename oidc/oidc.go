@@ -165,6 +165,7 @@ type door interface {
 	Begin(w http.ResponseWriter, r *http.Request, req signin.Request) error
 	EndSession(ctx context.Context, w http.ResponseWriter, r *http.Request) error
 	Local(t time.Time) time.Time
+	Highest() signin.Level
 }
 
 // Dependencies is what a Provider is made of. All are needed but

@@ -216,7 +216,7 @@ func sureEnough(c *Client, g *grant) error {
 
 // begin hands a checked request over to signin.
 func (p *Provider) begin(w http.ResponseWriter, r *http.Request, a *authRequest) error {
-	assurance, _ := a.wish.level()
+	assurance, _ := a.wish.level(p.signin.Highest())
 	return p.signin.Begin(w, r, signin.Request{
 		Application: a.client.app, Protocol: Protocol, Raw: []byte(a.form.Encode()), LoginHint: a.loginHint, UILocales: a.uiLocales,
 		Prompt: a.prompt, MaxAge: a.maxAge, Assurance: max(assurance, a.least), Received: p.now().Truncate(time.Microsecond),

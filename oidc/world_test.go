@@ -191,6 +191,7 @@ func (d *testDoor) Begin(w http.ResponseWriter, r *http.Request, req signin.Requ
 }
 
 func (d *testDoor) Local(t time.Time) time.Time { return t }
+func (d *testDoor) Highest() signin.Level       { return signin.TwoFactors }
 
 func (d *testDoor) EndSession(ctx context.Context, _ http.ResponseWriter, _ *http.Request) error {
 	d.mu.Lock()

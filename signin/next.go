@@ -84,7 +84,7 @@ const enrolFresh = 15 * time.Minute
 //   - Whoever has a factor makes another on one given lately; whoever has none on
 //     a password given in this flow. A pass comes before either.
 func Next(f Flow, s Proof, need Requirement, has Holding, now time.Time) Step {
-	if need.Level < OneFactor || need.Level > Highest || need.Level == PhishingResistant && !has.Passkeys {
+	if need.Level < OneFactor || need.Level > PhishingResistant || need.Level == PhishingResistant && !has.Passkeys {
 		return Step{Kind: Refuse, Reason: AccessDenied} // nothing here could ever prove that
 	}
 	expired := !now.Before(f.Expires)

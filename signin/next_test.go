@@ -260,3 +260,63 @@ func TestMoreAssuranceNeverNeedsLess(t *testing.T) {
 		}
 	})
 }
+
+// TestFactorIsWorthWhatItProves holds every factor against what may be required.
+func TestFactorIsWorthWhatItProves(t *testing.T) {
+	f := Flow{Received: noon.Add(-30 * time.Second), Expires: noon.Add(time.Minute), Person: "p", PasswordAt: noon.Add(-10 * time.Second)}
+	alone := f
+	alone.PasswordAt = time.Time{}
+	lately, hour := noon.Add(-5*time.Second), noon.Add(-time.Hour)
+	code, passkey := Given{Method: mfa.TOTP, At: lately}, Given{Method: mfa.Passkey, At: lately}
+	verified := Given{Method: mfa.Passkey, At: lately, Verified: true, Model: "m1"}
+	trusted := Given{Method: mfa.Device, At: hour}
+	enrols := Given{Method: mfa.Pass, At: lately, Enrols: true}
+	two, three := Requirement{Level: TwoFactors, Trust: 48 * time.Hour}, Requirement{Level: PhishingResistant, Trust: 48 * time.Hour}
+	fresh, noTrust := two, two
+	fresh.Fresh, noTrust.Trust = 10*time.Minute, 0
+	keys, model := two, three
+	keys.Methods, model.Models = []mfa.Method{mfa.Key}, []string{"M1"}
+	login := f
+	login.Prompt = "login"
+	for _, c := range []struct {
+		name  string
+		flow  Flow
+		given Given
+		need  Requirement
+		want  Kind
+		level Level
+	}{
+		{"a code for two factors", f, code, two, Done, TwoFactors},
+		{"a code for what resists phishing", f, code, three, AskFactor, 0},
+		{"a code without the password", alone, code, two, AskPassword, 0},
+		{"a passkey beside the password", f, passkey, three, Done, PhishingResistant},
+		{"a passkey that knew nobody, alone", alone, passkey, two, AskPassword, 0},
+		{"a passkey that knew its owner, alone", alone, verified, three, Done, PhishingResistant},
+		{"the right model", f, verified, model, Done, PhishingResistant},
+		{"no model", f, passkey, model, AskFactor, 0},
+		{"another method than the rule's", f, code, keys, AskFactor, 0},
+		{"a trusted browser", f, trusted, two, Done, TwoFactors},
+		{"a trusted browser where none is", f, trusted, noTrust, AskFactor, 0},
+		{"a trusted browser for a fresh factor", f, trusted, fresh, AskFactor, 0},
+		{"a trusted browser for a fresh sign-in", login, trusted, two, AskFactor, 0},
+		{"a trusted browser for what resists phishing", f, trusted, three, AskFactor, 0},
+		{"a pass for enrolling", f, enrols, two, AskEnrol, 0},
+		{"a fresh code", f, code, fresh, Done, TwoFactors},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.flow.Factors = []Given{c.given}
+			has := Holding{Held: mfa.Held{mfa.Passkey: 1, mfa.Key: 1}, Models: []string{"m1"}, Passkeys: true}
+			if got := Next(c.flow, Proof{}, c.need, has, noon); got.Kind != c.want || got.Level != c.level {
+				t.Errorf("%s at level %d, want %s at %d", got.Kind, got.Level, c.want, c.level)
+			}
+		})
+	}
+	old := Proof{Person: "p", SID: "s", PasswordAt: hour, Factors: []Given{{Method: mfa.TOTP, At: hour}}}
+	bare := Flow{Received: noon, Expires: noon.Add(time.Minute)}
+	if got := Next(bare, old, fresh, Holding{Held: mfa.Held{mfa.TOTP: 1}}, noon); got.Kind != AskFactor {
+		t.Errorf("a code of an hour ago is fresh: %s", got.Kind)
+	}
+	if got := Next(bare, old, two, Holding{Held: mfa.Held{mfa.TOTP: 1}}, noon); got.Kind != Done {
+		t.Errorf("a code of an hour ago: %s", got.Kind)
+	}
+}

@@ -16,12 +16,14 @@ const (
 	PhishingResistant Level = 3 // what the person holds answers to this address only
 )
 
-// Highest is the highest level that a factor known here can prove, where
-// passkeys are used. What asks for more is refused at once: no page would help.
-const Highest = PhishingResistant
-
-// Reachable tells whether some sign-in here can prove the level.
-func (l Level) Reachable() bool { return l >= OneFactor && l <= Highest }
+// Highest is the highest level that a sign-in here can prove. What asks for
+// more is refused at once: no page would help.
+func (s *Service) Highest() Level {
+	if s.mfa.Passkeys() {
+		return PhishingResistant
+	}
+	return TwoFactors
+}
 
 // ACR is the name of a level in the audit trail, and for applications that
 // speak no other vocabulary: from REFEDS, and "phr" of OpenID EAP ACR Values 1.0.

@@ -374,7 +374,7 @@ func asks(a answer) string {
 		return "password"
 	case strings.Contains(a.body, `action="/signin/factor?`):
 		return "factor"
-	case strings.Contains(a.body, `action="/signin/enrol?`):
+	case strings.Contains(a.body, `action="/signin/enrol`):
 		return "enrol"
 	case strings.Contains(a.body, `action="/signin/account?`):
 		return "account"

@@ -40,6 +40,7 @@ var inventory = map[string]map[string]string{
 
 		"GET /signin": byFlow, "POST /signin": byFlow, "GET /signin/factor": byFlow, "POST /signin/factor": byFlow,
 		"GET /signin/enrol": byFlow, "POST /signin/enrol": byFlow, "GET /signin/qr": byFlow, "POST /signin/account": byFlow, "POST /signin/switch": byFlow,
+		"POST /signin/later": byFlow, "GET /signin/passkey": byFlow, "POST /signin/passkey": byFlow, "POST /signin/enrol/passkey": byFlow,
 		"GET /signin/lost": byAnyone,
 		"GET /account":     bySession, "GET /account/{$}": bySession, "GET /account/signout": bySession, "POST /account/signout": bySession,
 		"GET /account/lock": byAnyone /* asks for the card's code */, "POST /account/lock": byForm, "GET /account/notme": byAnyone /* asks for a link */, "POST /account/notme": byForm,
