@@ -3,11 +3,14 @@ package signin
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
+	"beffroi/directory"
 	"beffroi/internal/audit"
 	"beffroi/internal/session"
 	"beffroi/internal/web"
+	"beffroi/mfa"
 	"beffroi/templates"
 )
 
@@ -88,37 +91,128 @@ func (s *Service) needSession(w http.ResponseWriter, r *http.Request, path strin
 	return nil, data, s.Begin(w, r, AccountRequest(path))
 }
 
-// showAccount answers GET /account: who am I, and what protects me.
-func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
-	sess, data, err := s.needSession(w, r, "/account")
-	if sess == nil {
-		return err
+// mine returns the session and who it is of, as the directory says now, for a
+// page of one's own account; or it has answered: person.ID is empty then.
+func (s *Service) mine(w http.ResponseWriter, r *http.Request, path string) (person directory.Person, sess *session.Session, data sessionData, err error) {
+	if sess, data, err = s.needSession(w, r, path); sess == nil {
+		return person, nil, data, err
 	}
-	person, err := s.gate.Admit(r.Context(), sess.Person, accountApplication(), "")
+	person, err = s.gate.Admit(r.Context(), sess.Person, accountApplication(), "")
 	if no := Refused(err); no != nil {
-		return s.notAdmitted(w, r, Flow{}, accountApplication(), no, sess.Person)
+		return directory.Person{}, sess, data, s.notAdmitted(w, r, Flow{}, accountApplication(), no, sess.Person)
 	}
 	if err != nil {
-		return s.directoryDown(err)
+		return directory.Person{}, sess, data, s.directoryDown(err)
 	}
-	factors, err := s.mfa.Factors(r.Context(), sess.Person)
+	return person, sess, data, nil
+}
+
+// changeFresh is how long ago a factor may have been given for one's own factors
+// to be looked into; a form that was open for a while still goes through.
+const (
+	changeFresh = 15 * time.Minute
+	formFresh   = 30 * time.Minute
+)
+
+// mayChange is mine for pages that change what protects the account: a factor
+// was given lately, or is asked for now. The way back leads to path.
+func (s *Service) mayChange(w http.ResponseWriter, r *http.Request, path string) (person directory.Person, sess *session.Session, err error) {
+	within := changeFresh
+	if r.Method == http.MethodPost {
+		within = formFresh
+	}
+	if _, ok, err := s.Fresh(w, r, path, within); !ok {
+		return person, nil, err
+	}
+	person, sess, _, err = s.mine(w, r, path)
+	return person, sess, err
+}
+
+// renderMine writes a page of one's own account in the frame of the site.
+func (s *Service) renderMine(w http.ResponseWriter, r *http.Request, status int, title string, page templates.Page) error {
+	frame := page.Frame()
+	frame.Title, frame.CSS = title, append(frame.CSS, accountCSS...)
+	return web.Render(w, r, status, page)
+}
+
+// accountDone are the words for what was just done, by the value of ?done=.
+var accountDone = map[string]string{
+	"passkey": "account.done.passkey", "totp": "account.done.totp", "removed": "account.done.removed", "renamed": "account.done.renamed",
+	"recovery": "account.done.recovery", "session": "account.done.session",
+}
+
+// doneWords is the sentence of ?done=; empty for any other value.
+func doneWords(r *http.Request) string {
+	if key := accountDone[r.URL.Query().Get("done")]; key != "" {
+		return text(r, key)
+	}
+	return ""
+}
+
+// showAccount answers GET /account: who am I, what protects me, where am I
+// signed in.
+func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
+	person, sess, data, err := s.mine(w, r, "/account")
+	if person.ID == "" {
+		return err
+	}
+	ctx := r.Context()
+	factors, err := s.mfa.Factors(ctx, person.ID)
 	if err != nil {
 		return err
 	}
-	sessions, err := s.sessions.Count(r.Context(), sess.Person)
-	if err != nil {
-		return err
-	}
-	page := &templates.SigninAccount{
+	page := &templates.AccountOverview{
 		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: s.groupNames(r, person.Groups),
-		Since: s.Local(data.authTime()), TwoFactors: data.Level >= TwoFactors, Sessions: sessions,
-		Contact: s.contact(),
+		Passkeys: s.mfa.Passkeys(), Few: mfa.FewCodes, Contact: s.contact(), Done: doneWords(r),
 	}
 	for _, f := range factors {
-		page.Factors = append(page.Factors, templates.SigninFactorInfo{Kind: string(f.Kind), Name: f.Name, Created: s.Local(f.Created), Used: s.Local(f.Used)})
+		info := s.factorInfo(r, f)
+		switch f.Kind {
+		case mfa.Device:
+			page.Devices = append(page.Devices, info)
+		case mfa.Recovery:
+			page.Recovery = &info
+		case mfa.TOTP:
+			page.HasTOTP = true
+			page.Factors = append(page.Factors, info)
+		default:
+			page.HasPasskey = page.HasPasskey || f.Kind == mfa.Passkey
+			page.Factors = append(page.Factors, info)
+		}
 	}
-	page.Title, page.CSS = text(r, "signin.account.title"), signinCSS
-	return web.Render(w, r, http.StatusOK, page)
+	slices.SortStableFunc(page.Factors, func(a, b templates.AccountFactorInfo) int { return strength(a.Kind) - strength(b.Kind) })
+	if page.Sessions, err = s.sessionInfos(r, sess); err != nil {
+		return err
+	}
+	page.Since, page.Strong = s.Local(data.authTime()), int(data.Level)
+	if page.History, _, err = s.history(r, person.ID, "", 5); err != nil {
+		return err
+	}
+	accepted, err := s.mfa.Accepted(ctx, person.ID)
+	if err != nil {
+		return err
+	}
+	if accepted != nil {
+		page.Accepted, page.JS = string(accepted), passkeyJS
+	}
+	return s.renderMine(w, r, http.StatusOK, text(r, "signin.account.title"), page)
+}
+
+// strength orders kinds of factors, the strongest first.
+func strength(kind string) int {
+	return slices.Index([]mfa.Method{mfa.Passkey, mfa.Key, mfa.TOTP, mfa.Mail, mfa.Pass, mfa.Recovery, mfa.Device}, mfa.Method(kind))
+}
+
+// factorInfo is a factor as pages show it.
+func (s *Service) factorInfo(r *http.Request, f mfa.Factor) templates.AccountFactorInfo {
+	info := templates.AccountFactorInfo{
+		ID: f.ID, Kind: string(f.Kind), Name: f.Name, Detail: f.Detail, Left: f.Left,
+		Created: s.Local(f.Created), Used: s.Local(f.Used), Ends: s.Local(f.Ends),
+	}
+	if f.Kind == mfa.Device {
+		info.Name, info.Detail = s.browserName(r, f.Name), s.place(f.Detail)
+	}
+	return info
 }
 
 // Local is t as the academy's clocks show it; never stays never.

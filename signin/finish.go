@@ -132,7 +132,9 @@ func (s *Service) startSession(ctx context.Context, w http.ResponseWriter, r *ht
 		}
 	}
 	best := strongest(passwordAt, factors)
+	origin := audit.OriginOf(ctx)
 	now := sessionData{
+		Agent: cut(origin.UserAgent, 300), Address: addressText(origin.IP),
 		PasswordAt: passwordAt, Factors: factors, AMR: methods(passwordAt, best), Level: max(OneFactor, worth(passwordAt, best)),
 		Login: person.Login, Name: displayName(person), Mail: person.Mail, Lang: person.Language,
 	}

@@ -40,6 +40,24 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 
 	page("GET /account", s.showAccount)
 	page("GET /account/{$}", s.showAccount)
+	page("GET /account/protect", s.showProtect)
+	page("GET /account/factors/{id}", s.showFactor)
+	page("POST /account/factors/{id}", s.postFactorName)
+	page("POST /account/factors/{id}/remove", s.postFactorRemove)
+	page("GET /account/passkeys/new", s.showNewPasskey)
+	page("GET /account/passkeys/options", s.newPasskeyOptions)
+	page("POST /account/passkeys/new", s.postNewPasskey)
+	page("GET /account/totp/new", s.showNewTOTP)
+	page("GET /account/totp/qr", s.newTOTPQR)
+	page("POST /account/totp/new", s.postNewTOTP)
+	page("GET /account/recovery", s.showRecovery)
+	page("POST /account/recovery", s.postRecovery)
+	page("POST /account/recovery/noted", s.postRecoveryNoted)
+	page("GET /account/card", s.showCard)
+	page("POST /account/card", s.postCard)
+	page("GET /account/sessions", s.showSessions)
+	page("POST /account/sessions", s.postEndSession)
+	page("GET /account/history", s.showHistory)
 	page("GET /account/lock", s.showLock)
 	page("POST /account/lock", s.postLock)
 	page("GET /account/notme", s.showNotMe)
@@ -161,6 +179,8 @@ type sessionData struct {
 	PasswordAt time.Time `json:"auth_time,omitzero"` // zero when a passkey stood for it
 	Factors    []Given   `json:"factors,omitempty"`
 	CodeAt     time.Time `json:"factor_at,omitzero"` // written by the versions that knew codes only
+	Agent      string    `json:"agent,omitempty"`    // what the browser called itself at the latest sign-in, and where it was
+	Address    string    `json:"address,omitempty"`
 	AMR        []string  `json:"amr"`
 	Level      Level     `json:"level"`
 	Login      string    `json:"login"`

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net/http"
 
+	"beffroi/directory"
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
 	"beffroi/internal/web"
+	"beffroi/mfa"
 	"beffroi/templates"
 )
 
@@ -38,11 +40,12 @@ func (s *Service) renderLock(w http.ResponseWriter, r *http.Request, status int,
 	return s.renderAccount(w, r, status, "account.lock.title", &page)
 }
 
-// postLock answers POST /account/lock: the signed-in person's account.
+// postLock answers POST /account/lock: the signed-in person's account, or, by
+// the fields login and card, that of whose card it is.
 func (s *Service) postLock(w http.ResponseWriter, r *http.Request) error {
 	sess, data := dataOf(r.Context())
 	if sess == nil {
-		return web.Redirect(w, r, "/account/lock")
+		return s.lockByCard(w, r)
 	}
 	frames, err := s.frames(r.Context(), sess)
 	if err != nil {
@@ -56,6 +59,43 @@ func (s *Service) postLock(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.renderCut(w, r, sess.Person, c, frames...)
+}
+
+// lockByCard locks the account of a login with the code of its card. What is
+// wrong is not said, and wrong cards are slowed down as wrong passwords are:
+// by their address, never by the account, which anybody could keep open so.
+func (s *Service) lockByCard(w http.ResponseWriter, r *http.Request) error {
+	login, card := web.Field(r, "login"), web.Field(r, "card")
+	if login == "" || card == "" {
+		return s.renderLock(w, r, http.StatusUnprocessableEntity, templates.AccountLock{Typed: login, Problem: "empty"})
+	}
+	address := addressKey(web.ClientIP(r.Context()))
+	if err := s.guard.wait(r.Context(), address); err != nil {
+		return web.Fail(http.StatusTooManyRequests, "signin.error.busy", err)
+	}
+	id, err := s.mfa.CheckLockCode(r.Context(), card)
+	if err == nil {
+		var person directory.Person
+		if person, err = s.directory.ByLogin(r.Context(), login); err == nil && person.ID != id {
+			err = mfa.ErrNoCard
+		}
+	}
+	switch {
+	case errors.Is(err, mfa.ErrNoCard), errors.Is(err, directory.ErrUnknown):
+		s.audit.Refuse(r.Context(), audit.Anonymous(), audit.Event{Action: "signin.lock", Outcome: "refused", Detail: map[string]string{"by": LockedByCard}})
+		if err := s.guard.blame(r.Context(), address); err != nil {
+			return err
+		}
+		return s.renderLock(w, r, http.StatusUnprocessableEntity, templates.AccountLock{Typed: login, Problem: "card"})
+	case err != nil:
+		return s.directoryDown(err)
+	}
+	// The card proves itself, not the person: nobody is named as its author.
+	c, err := s.lock(r.Context(), audit.Anonymous(), id, "", LockedByCard)
+	if err != nil {
+		return err
+	}
+	return s.renderCut(w, r, id, c)
 }
 
 // renderCut says what a lock has just ended.

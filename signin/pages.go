@@ -127,10 +127,7 @@ func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int
 		return err
 	}
 	page.URI = template.URL(enrolment.URI) // built by mfa, of escaped parts
-	for rest := enrolment.Secret; rest != ""; {
-		n := min(4, len(rest))
-		page.Secret, rest = append(page.Secret, rest[:n]), rest[n:]
-	}
+	page.Secret = fours(enrolment.Secret)
 	return s.render(w, r, status, text(r, "signin.enrol.title"), &page)
 }
 

@@ -353,7 +353,7 @@ func (b *browser) code(a answer, person string) answer {
 	if err != nil {
 		b.g.t.Fatal(err)
 	}
-	return b.submit(a, "code", v)
+	return b.submit(a, "code", v, "by", "totp")
 }
 
 func (g *rig) enrol(person string) {

@@ -19,7 +19,22 @@
 //	GET  /signin/lost          what to do without one's phone
 //	POST /signin/account       goes on with the account signed in here, or with another one
 //	POST /signin/switch        sign out and go on as somebody else
-//	GET  /account              who am I, what protects me
+//	GET  /account              who am I, what protects me, where am I signed in
+//	GET  /account/protect      makes a first factor
+//	GET  /account/factors/{id} one factor: its name, and how to remove it
+//	POST /account/factors/{id}
+//	POST /account/factors/{id}/remove
+//	GET  /account/passkeys/new makes a passkey
+//	POST /account/passkeys/new
+//	GET  /account/totp/new     makes an authenticator app a factor, or replaces it
+//	POST /account/totp/new
+//	GET  /account/recovery     recovery codes: how many are left, new ones
+//	POST /account/recovery
+//	GET  /account/card         the printed card that locks the account
+//	POST /account/card
+//	GET  /account/sessions     the browsers that are signed in; POST ends one
+//	POST /account/sessions
+//	GET  /account/history      what happened to the account
 //	GET  /account/lock         locks the account: the question, or login and card
 //	POST /account/lock
 //	GET  /account/notme        the link of a message to the person: asks

@@ -4,11 +4,12 @@ package templates
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
 	&AccountLock{}, &AccountLocked{}, &AccountNotme{},
+	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountOverview{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
 	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
 	&OidcAnswer{}, &OidcConnected{}, &OidcConsent{}, &OidcLeaving{}, &OidcLoggedOut{}, &OidcLogout{}, &OidcLogoutRefused{},
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
-	&SigninAccount{}, &SigninChoice{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},
+	&SigninChoice{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&OidcDevice{}, &OidcDeviceConfirm{},
 	&WebError{},

@@ -120,26 +120,6 @@ type SigninNotice struct {
 
 func (SigninNotice) Template() string { return "signin_notice.html" }
 
-// SigninAccount is who I am, and what protects me.
-type SigninAccount struct {
-	Layout
-	Name, Login, Mail, Function string
-	Groups                      []string
-	Factors                     []SigninFactorInfo
-	Since                       time.Time // of this sign-in
-	TwoFactors                  bool      // this sign-in proved both
-	Sessions                    int
-	Contact                     SigninContact
-}
-
-func (SigninAccount) Template() string { return "signin_account.html" }
-
-// SigninFactorInfo is one second factor, without its secret.
-type SigninFactorInfo struct {
-	Kind, Name    string
-	Created, Used time.Time
-}
-
 // SigninSignout asks before signing out everywhere.
 type SigninSignout struct {
 	Layout

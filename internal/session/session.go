@@ -325,3 +325,10 @@ func (s *Store) Sweep(ctx context.Context) (int64, error) {
 	now := s.cfg.Now()
 	return s.db.Exec(ctx, "DELETE FROM session WHERE site = $1 AND (ends <= $2 OR seen <= $3)", s.cfg.Site, db.At(now), db.At(now.Add(-s.cfg.Idle)))
 }
+
+// OfPerson lists the person's living sessions on this site, the last used first.
+func (s *Store) OfPerson(ctx context.Context, person string) ([]*Session, error) {
+	now := s.cfg.Now()
+	return db.All(ctx, s.db, scanSession, "SELECT "+columns+" FROM session WHERE site = $1 AND person = $2 AND ends > $3 AND seen > $4 ORDER BY seen DESC, sid",
+		s.cfg.Site, person, db.At(now), db.At(now.Add(-s.cfg.Idle)))
+}

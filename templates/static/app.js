@@ -93,6 +93,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// ── print: <button data-print data-js hidden> ───────────────────────────────
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.("[data-print]")) window.print();
+});
+
 // ── choices that apply at once: <select data-submit> ────────────────────────
 document.addEventListener("change", (event) => {
   if (event.target.matches?.("[data-submit]")) event.target.form?.requestSubmit();

@@ -46,6 +46,13 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
   if (form.hasAttribute("data-wait")) wait();
 }
 
+// Tells the browser which passkeys still stand, so that it stops offering those
+// that were removed (WebAuthn Level 3 §5.1.10.2).
+const accepted = document.querySelector("[data-passkey-accepted]");
+if (able && accepted) {
+  window.PublicKeyCredential.signalAllAcceptedCredentials?.(JSON.parse(accepted.dataset.passkeyAccepted)).catch(() => {});
+}
+
 // ask fetches the options and hands them to the browser.
 async function ask(form, signal) {
   const address = new URL(form.dataset.options, location.href);
