@@ -61,6 +61,9 @@ func (c *camera) door() []step {
 	return []step{
 		{"signin", func() error { return c.open(c.portal + "/") }},
 		{"signin-wrong", func() error { return c.password("mdupont", "wrong") }},
+		{"lock-card", func() error { return c.open(c.provider + "/account/lock") }},
+		{"lock-card-wrong", func() error { return c.send("card", "0000-0000-0000-0000") }},
+		{"signin-again", func() error { return c.open(c.portal + "/") }},
 		{"signin-enrol", func() error { return c.password(newcomer, password) }},
 		{"signin-enrol-wrong", func() error { return c.send("code", "000000") }},
 		{"signin-factor", func() error {
@@ -100,6 +103,16 @@ func (c *camera) inside() []step {
 		{"contacts-card", from("/contacts/?q=mar", c.links("card"))},
 		{"contacts-new", to("/contacts/new")},
 		{"account", func() error { return c.open(c.provider + "/account") }},
+		{"account-factor", func() error { return c.follow(`.account-factors a[href^="/account/factors/"]`) }},
+		{"account-passkey", func() error { return c.open(c.provider + "/account/passkeys/new") }},
+		{"account-totp", func() error { return c.open(c.provider + "/account/totp/new") }},
+		{"account-recovery", func() error { return c.open(c.provider + "/account/recovery") }},
+		{"account-recovery-made", func() error { return c.submit(`form[action="/account/recovery"] button`) }},
+		{"account-card", func() error { return c.open(c.provider + "/account/card") }},
+		{"account-card-made", func() error { return c.submit(`form[action="/account/card"] button`) }},
+		{"account-sessions", func() error { return c.open(c.provider + "/account/sessions") }},
+		{"account-history", func() error { return c.open(c.provider + "/account/history") }},
+		{"account-lock", func() error { return c.open(c.provider + "/account/lock") }},
 		{"consent", func() error {
 			return c.open(c.authorize("demo-tool", "prompt", "consent", "scope", "openid profile email groups offline_access"))
 		}},
