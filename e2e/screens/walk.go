@@ -62,7 +62,12 @@ func (c *camera) door() []step {
 		{"signin", func() error { return c.open(c.portal + "/") }},
 		{"signin-wrong", func() error { return c.password("mdupont", "wrong") }},
 		{"lock-card", func() error { return c.open(c.provider + "/account/lock") }},
-		{"lock-card-wrong", func() error { return c.send("card", "0000-0000-0000-0000") }},
+		{"lock-card-wrong", func() error {
+			if err := c.do(chromedp.SetValue(chromedp.CSS(`input[name="login"]`), "mdupont")); err != nil {
+				return err
+			}
+			return c.send("card", "0000-0000-0000-0000")
+		}},
 		{"signin-again", func() error { return c.open(c.portal + "/") }},
 		{"signin-enrol", func() error { return c.password(newcomer, password) }},
 		{"signin-enrol-wrong", func() error { return c.send("code", "000000") }},
