@@ -1,6 +1,7 @@
 package helpdesk
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,7 +100,8 @@ func (r *Refusal) Key() string { return "helpdesk.refused." + r.Reason }
 
 // Refused returns the refusal inside err, or nil.
 func Refused(err error) *Refusal {
-	r, _ := err.(*Refusal)
+	var r *Refusal
+	errors.As(err, &r)
 	return r
 }
 
@@ -257,6 +259,18 @@ func (r *Rules) Serving(h Helper, now time.Time) []Delegation {
 		all = append(all, g.Delegation)
 	}
 	return all
+}
+
+// By is the name of the delegation that lets the helper do the action for the
+// person; empty for a head of school, who needs none.
+func (r *Rules) By(h Helper, a Action, p directory.Person, now time.Time) string {
+	running, _ := r.running(h, now)
+	for _, g := range running {
+		if g.serves(p) && slices.Contains(g.actions, a) {
+			return g.Name
+		}
+	}
+	return ""
 }
 
 // Within is the part of the directory that the helper serves, for searching it:

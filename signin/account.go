@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"beffroi/directory"
@@ -19,6 +20,15 @@ const accountProtocol = "account"
 
 type accountFinisher struct{}
 
+// application is the account, or the desk for its pages: rules may ask more there.
+func (accountFinisher) application(path string) Application {
+	app := accountApplication()
+	if path == "/helpdesk" || strings.HasPrefix(path, "/helpdesk/") || strings.HasPrefix(path, "/helpdesk?") {
+		app.ID, app.Name = "helpdesk", map[string]string{"fr": "L’assistance", "en": "The helpdesk"}
+	}
+	return app
+}
+
 func accountApplication() Application {
 	return Application{
 		ID: "account", Name: map[string]string{"fr": "Mon compte", "en": "My account"},
@@ -28,8 +38,8 @@ func accountApplication() Application {
 	}
 }
 
-func (accountFinisher) Application(context.Context, []byte) (Application, error) {
-	return accountApplication(), nil
+func (f accountFinisher) Application(_ context.Context, raw []byte) (Application, error) {
+	return f.application(string(raw)), nil
 }
 
 func (accountFinisher) Finish(w http.ResponseWriter, r *http.Request, raw []byte, _ Result) error {
@@ -43,7 +53,7 @@ func (accountFinisher) Refuse(http.ResponseWriter, *http.Request, []byte, Refusa
 // AccountRequest is for Begin: somebody who is not signed in comes to a page of
 // their own account, this or another folder's, and goes on there.
 func AccountRequest(path string) Request {
-	return Request{Application: accountApplication(), Protocol: accountProtocol, Raw: []byte(path)}
+	return Request{Application: accountFinisher{}.application(path), Protocol: accountProtocol, Raw: []byte(path)}
 }
 
 // Visitor is who is signed in at the provider, for the pages of other folders.
@@ -73,12 +83,17 @@ func VisitorOf(ctx context.Context) Visitor {
 // ago. Otherwise ok is false and the answer is written: a sign-in that asks for
 // what is missing and comes back to path, a page of the provider.
 func (s *Service) Fresh(w http.ResponseWriter, r *http.Request, path string, within time.Duration) (v Visitor, ok bool, err error) {
-	v = VisitorOf(r.Context())
-	if v.Person != "" && !v.FactorAt.IsZero() && s.now().Sub(v.FactorAt) <= within {
-		return v, true, nil
-	}
 	req := AccountRequest(path)
-	req.Assurance, req.Fresh = TwoFactors, within
+	req.Assurance, req.Fresh, req.Received = TwoFactors, within, s.now()
+	f := newFlow(req, s.now().Add(s.cfg.FlowLife))
+	step, _, err := s.next(r.Context(), attempt{flow: f, app: req.Application, proof: proofOf(r.Context())})
+	if err != nil {
+		return v, false, err
+	}
+	// What may be put off was put off at the sign-in.
+	if step.Kind == Done || step.Kind == AskEnrol && step.Later {
+		return VisitorOf(r.Context()), true, nil
+	}
 	return v, false, s.Begin(w, r, req)
 }
 
@@ -214,6 +229,9 @@ func (s *Service) factorInfo(r *http.Request, f mfa.Factor) templates.AccountFac
 	}
 	return info
 }
+
+// Zone is that of the times that pages show.
+func (s *Service) Zone() *time.Location { return s.zone }
 
 // Local is t as the academy's clocks show it; never stays never.
 func (s *Service) Local(t time.Time) time.Time {

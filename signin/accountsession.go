@@ -188,3 +188,8 @@ func (s *Service) showHistory(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.renderMine(w, r, http.StatusOK, text(r, "account.history.title"), page)
 }
+
+// SessionCount is how many browsers the person is signed in with.
+func (s *Service) SessionCount(ctx context.Context, person string) (int, error) {
+	return s.sessions.Count(ctx, person)
+}

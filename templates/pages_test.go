@@ -4,9 +4,10 @@ package templates
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
 	&AccountLock{}, &AccountLocked{}, &AccountNotme{},
-	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountOverview{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
+	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountOverview{}, &AccountPhrase{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
 	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
+	&HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSearch{},
 	&OidcAnswer{}, &OidcConnected{}, &OidcConsent{}, &OidcLeaving{}, &OidcLoggedOut{}, &OidcLogout{}, &OidcLogoutRefused{},
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
 	&SigninChoice{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},

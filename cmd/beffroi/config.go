@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"beffroi/directory"
+	"beffroi/helpdesk"
 	"beffroi/mfa"
 	"beffroi/oidc"
 	"beffroi/portal"
@@ -45,6 +46,9 @@ type ProviderConfig struct {
 	Session     SessionConfig     `yaml:"session"`
 	SignIn      signin.Config     `yaml:"signin"`
 	Passkeys    mfa.PasskeyConfig `yaml:"passkeys"`
+	Passes      mfa.PassConfig    `yaml:"passes"`
+	OTPKeys     mfa.KeyConfig     `yaml:"otp_keys"`
+	Helpdesk    helpdesk.Config   `yaml:"helpdesk"`
 	oidc.Config `yaml:",inline"`
 }
 
@@ -163,6 +167,9 @@ func (c *Config) validateProvider() []Mistake {
 	all = append(all, c.mistakesOf("provider", c.Provider.Config.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.SignIn.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.Passkeys.Validate())...)
+	all = append(all, c.mistakesOf("provider", c.Provider.Passes.Validate())...)
+	all = append(all, c.mistakesOf("provider.otp_keys", c.Provider.OTPKeys.Validate())...)
+	all = append(all, c.mistakesOf("provider", c.Provider.Helpdesk.Validate())...)
 	all = append(all, c.validateOrigin("provider.issuer", c.Provider.Issuer)...)
 	all = append(all, c.validateSession("provider.session", c.Provider.Session)...)
 	return all

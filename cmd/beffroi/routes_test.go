@@ -43,6 +43,8 @@ var inventory = map[string]map[string]string{
 		"POST /signin/later": byFlow, "GET /signin/passkey": byFlow, "POST /signin/passkey": byFlow, "POST /signin/enrol/passkey": byFlow,
 		"GET /signin/lost": byAnyone,
 		"GET /account":     bySession, "GET /account/{$}": bySession, "GET /account/signout": bySession, "POST /account/signout": bySession,
+		"GET /helpdesk": byAnyone /* leads to the desk */, "GET /helpdesk/{$}": bySession, "GET /helpdesk/requests": bySession, "POST /helpdesk/requests/{id}": bySession, "GET /helpdesk/{sub}": bySession,
+		"POST /helpdesk/{sub}/{action}": bySession, "GET /account/phrase": bySession, "POST /account/phrase": bySession,
 		"GET /account/protect": bySession, "GET /account/factors/{id}": bySession, "POST /account/factors/{id}": bySession, "POST /account/factors/{id}/remove": bySession,
 		"GET /account/passkeys/new": bySession, "GET /account/passkeys/options": bySession, "POST /account/passkeys/new": bySession,
 		"GET /account/totp/new": bySession, "GET /account/totp/qr": bySession, "POST /account/totp/new": bySession,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"beffroi/directory"
+	"beffroi/helpdesk"
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
@@ -80,6 +81,7 @@ type house struct {
 	signin    *signin.Service
 	clients   *oidc.Clients
 	provider  *oidc.Provider
+	desk      *helpdesk.Desk
 	portal    *portal.Portal
 
 	sites   []*web.Site
@@ -188,11 +190,20 @@ func (h *house) openProvider(ctx context.Context) error {
 	common(mux, site)
 	h.signin.Mount(mux, site)
 	h.provider.Mount(mux, site)
+	if h.desk, err = helpdesk.New(helpdesk.Dependencies{
+		DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
+	}); err != nil {
+		return err
+	}
+	h.desk.Mount(mux, site)
+	for _, warning := range c.Helpdesk.Warnings(h.now()) {
+		h.log.Warn(warning)
+	}
 	mux.Handle("GET /{$}", site.Browser(func(w http.ResponseWriter, r *http.Request) error {
 		return web.Redirect(w, r, "/account")
 	}))
 	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux.mux), machinePaths...), mux})
-	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
+	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"helpdesk", h.desk.Sweep}, sweep{"OTP keys", h.mfa.SweepKeys}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
 	h.workers = append(h.workers, h.provider.Notify, h.signin.Watch)
 	return nil
 }
@@ -210,8 +221,8 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 		return fmt.Errorf("directory: %w", err)
 	}
 	h.closers = append(h.closers, h.directory.Close)
-	h.mfa = mfa.New(h.db, h.sealer, h.audit, mfa.Config{Issuer: h.cfg.Name}, h.now)
 	c := h.cfg.Provider
+	h.mfa = mfa.New(h.db, h.sealer, h.audit, mfa.Config{Issuer: h.cfg.Name, Passes: c.Passes, Keys: c.OTPKeys}, h.now)
 	if err := h.mfa.UsePasskeys(c.Issuer, c.Passkeys); err != nil {
 		return err
 	}

@@ -238,6 +238,24 @@ provider:
       helpdesk: {fr: assistance académique, en: helpdesk}
       securite: {fr: sécurité, en: security}
       partenaires: {fr: partenaires, en: partners}
+    trust: 720h
+    rules:
+      - {name: heads of school tool, applications: [direction-tool], fresh: 10m, no_trust: true}
+      - {name: the helpdesk, applications: [helpdesk], no_trust: true, assurance: 2}
+  # Who helps whom: see the README.
+  helpdesk:
+    heads: true
+    privileged: [securite, chefs-etablissement, helpdesk]
+    sensitive: {groups: [comptes-sensibles]}
+    delegations:
+      - name: Assistance des écoles 0590001A et 0590002B
+        helpers: {groups: [helpdesk]}
+        schools: [0590001A, 0590002B]
+        actions: [read, reset, pass, unlock, lock, open, sessions, keys, letter]
+      - name: Outil de tickets
+        helpers: {applications: [ticket-tool]}
+        schools: [0590001A, 0590002B]
+        actions: [read, reset]
   # What the State's federation is told; beffroi proconnect test plays it.
   proconnect:
     siret: "{{.SIRET}}"

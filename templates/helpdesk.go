@@ -1,0 +1,122 @@
+package templates
+
+import "time"
+
+// HelpdeskSearch is the desk: one search, and what it found.
+type HelpdeskSearch struct {
+	Layout
+	Query   string
+	People  []HelpdeskWho
+	More    bool // there are more than a page shows
+	Short   bool // the query is too short to search by
+	Serves  []HelpdeskServes
+	Waiting int // requests that wait for this helper's word
+}
+
+func (HelpdeskSearch) Template() string { return "helpdesk_search.html" }
+
+// HelpdeskServes is a delegation that the helper holds.
+type HelpdeskServes struct {
+	Name     string // empty: as head of the school
+	Schools  []string
+	Until    string // the last day; may be empty
+	Everyone bool
+}
+
+// HelpdeskWho is a person, as far as helpers see one.
+type HelpdeskWho struct {
+	ID, Name, Login, Mail, Title, Phone string
+	Schools                             []string
+	Disabled                            bool
+}
+
+// HelpdeskPerson is everything about one person that a helper needs on the
+// telephone. It never holds a secret but a pass that was just made.
+type HelpdeskPerson struct {
+	Layout
+	Who       HelpdeskWho
+	Kind      string
+	Sensitive bool // two people for what opens a way in
+
+	LockedSince                       time.Time
+	LockedWay, LockedBy, LockedReason string
+	Passwords, Codes                  int // wrong ones that still count
+	PasswordUntil, CodeUntil          time.Time
+
+	Factors  []AccountFactorInfo
+	Keys     []HelpdeskKey
+	HasPass  bool
+	Sessions int
+	Story    []AccountEvent
+
+	VerifiedWay string // "", or how this helper verified the caller
+	VerifiedAt  time.Time
+	Ways        []string // how they can: "phrase", "code", "callback", "in_person"
+	Way, Remark string   // typed before
+
+	Actions  []HelpdeskAction
+	Lives    []int // of a pass, in minutes
+	Requests []HelpdeskRequest
+	Typed    string // the reason, typed before
+
+	Pass     string // made just now, shown once
+	PassEnds time.Time
+	Problem  string
+	Done     string
+}
+
+func (HelpdeskPerson) Template() string { return "helpdesk_person.html" }
+
+// HelpdeskKey is an OTP key of a person.
+type HelpdeskKey struct {
+	Serial, Model, State string
+	Losable              bool
+}
+
+// HelpdeskAction is a button with its consequence.
+type HelpdeskAction struct {
+	Action, Name, Effect string
+	May                  bool
+	Second               bool // it asks for a second person
+	Verify               bool // the caller must be verified first
+	Danger               bool
+	Why                  string // why not
+}
+
+// HelpdeskRequest is an order that waits for a second person, or waited.
+type HelpdeskRequest struct {
+	ID, Action, Person, PersonName, Reason, Verified, Asker, State, Decider, Answer string
+	Created, Ends, Decided                                                          time.Time
+}
+
+// HelpdeskRequests lists what waits for the helper's word, and what they asked.
+type HelpdeskRequests struct {
+	Layout
+	Open, Mine []HelpdeskRequest
+	Problem    string
+	Done       string
+	Pass       string
+	PassEnds   time.Time
+}
+
+func (HelpdeskRequests) Template() string { return "helpdesk_requests.html" }
+
+// HelpdeskRefused says why a helper may not.
+type HelpdeskRefused struct {
+	Layout
+	Reason string // in words
+	Name   string // whom it is about; may be empty
+	Helper bool   // serves somebody: the way back leads to the desk
+}
+
+func (HelpdeskRefused) Template() string { return "helpdesk_refused.html" }
+
+// AccountPhrase shows the three words that a person reads to the helpdesk.
+type AccountPhrase struct {
+	Layout
+	Words []string // empty: none were made, or they have ended
+	Ends  time.Time
+	Weak  bool // this browser proved no second factor
+}
+
+func (AccountPhrase) Template() string { return "account_phrase.html" }
