@@ -117,6 +117,30 @@ func (c *camera) inside() []step {
 		{"account-card-made", func() error { return c.submit(`form[action="/account/card"] button`) }},
 		{"account-sessions", func() error { return c.open(c.provider + "/account/sessions") }},
 		{"account-history", func() error { return c.open(c.provider + "/account/history") }},
+		{"account-phrase", func() error { return c.open(c.provider + "/account/phrase") }},
+		{"account-phrase-made", func() error { return c.submit(`form[action="/account/phrase"] button`) }},
+		{"helpdesk", func() error { return c.open(c.provider + "/helpdesk/") }},
+		{"helpdesk-found", func() error { return c.open(c.provider + "/helpdesk/?q=0590002B") }},
+		{"helpdesk-none", func() error { return c.open(c.provider + "/helpdesk/?q=zzzzzz") }},
+		{"helpdesk-person", func() error {
+			if err := c.open(c.provider + "/helpdesk/?q=" + map[string]string{"fr": "ssmith", "en": "plefebvre"}[c.lang]); err != nil {
+				return err
+			}
+			return c.follow(`a[href^="/helpdesk/"].row-link`)
+		}},
+		{"helpdesk-person-locked", func() error {
+			if err := c.do(chromedp.SetValue(chromedp.CSS(`#reason`), "ticket 4711")); err != nil {
+				return err
+			}
+			return c.submit(`button[formaction$="/lock"]`)
+		}},
+		{"helpdesk-requests", func() error { return c.open(c.provider + "/helpdesk/requests") }},
+		{"helpdesk-refused", func() error {
+			if err := c.open(c.provider + "/helpdesk/?q=jmartin"); err != nil {
+				return err
+			}
+			return c.follow(`a[href^="/helpdesk/"].row-link`)
+		}},
 		{"account-lock", func() error { return c.open(c.provider + "/account/lock") }},
 		{"consent", func() error {
 			return c.open(c.authorize("demo-tool", "prompt", "consent", "scope", "openid profile email groups offline_access"))

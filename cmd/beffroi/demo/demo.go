@@ -252,6 +252,10 @@ provider:
         helpers: {groups: [helpdesk]}
         schools: [0590001A, 0590002B]
         actions: [read, reset, pass, unlock, lock, open, sessions, keys, letter]
+      - name: Sécurité
+        helpers: {groups: [securite]}
+        everyone: true
+        actions: [read, lock, sessions]
       - name: Outil de tickets
         helpers: {applications: [ticket-tool]}
         schools: [0590001A, 0590002B]
