@@ -12,10 +12,20 @@ import (
 	"beffroi/internal/audit"
 )
 
-// runAudit reads the trail, newest first.
+// runAudit reads the trail, newest first, or verifies, exports or purges it.
 func runAudit(ctx context.Context, out io.Writer, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "verify":
+			return runAuditVerify(ctx, out, args[1:])
+		case "export":
+			return runAuditExport(ctx, out, args[1:])
+		case "purge":
+			return runAuditPurge(ctx, out, args[1:])
+		}
+	}
 	if len(args) == 0 || args[0] != "list" {
-		return fmt.Errorf("%w: audit list", errUsage)
+		return fmt.Errorf("%w: audit list | verify | export | purge", errUsage)
 	}
 	flags := flag.NewFlagSet("audit list", flag.ContinueOnError)
 	flags.SetOutput(out)

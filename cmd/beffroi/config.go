@@ -11,6 +11,7 @@ import (
 
 	"beffroi/directory"
 	"beffroi/helpdesk"
+	"beffroi/internal/audit"
 	"beffroi/mfa"
 	"beffroi/oidc"
 	"beffroi/portal"
@@ -27,6 +28,7 @@ type Config struct {
 	Admin          string           `yaml:"admin"`
 	TrustedProxies []string         `yaml:"trusted_proxies"`
 	Log            LogConfig        `yaml:"log"`
+	Audit          AuditConfig      `yaml:"audit"`
 	Provider       ProviderConfig   `yaml:"provider"`
 	Directory      directory.Config `yaml:"directory"`
 	Portal         PortalConfig     `yaml:"portal"`
@@ -38,6 +40,11 @@ type Config struct {
 type LogConfig struct {
 	Level  string `yaml:"level"`  // debug, info (default), warn, error
 	Format string `yaml:"format"` // json (default) or text
+}
+
+// AuditConfig says how long the trail is kept.
+type AuditConfig struct {
+	Keep audit.Keep `yaml:"keep"`
 }
 
 // ProviderConfig is the provider's part; absent Listen, it is not run.
@@ -143,6 +150,7 @@ func (c *Config) validate(misread bool) []Mistake {
 	if _, err := logger(c.Log, os.Stderr); err != nil {
 		wrong("log", "%v", err)
 	}
+	all = append(all, c.mistakesOf("audit", c.Audit.Keep.Validate())...)
 	if _, err := c.proxies(); err != nil {
 		wrong("trusted_proxies", "%v", err)
 	}

@@ -33,7 +33,7 @@ func commands() []command {
 		{"app", "add | edit | list | show | test | rotate-secret | remove ID, invite [list | revoke ID]", "applications of the provider", runApp},
 		{"person", "show | unlock | lock | open | reset-factor LOGIN", "help one person", runPerson},
 		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
-		{"audit", "list", "read the audit trail", runAudit},
+		{"audit", "list | verify | export | purge", "read, prove, extract and thin out the audit trail", runAudit},
 		{"proconnect", "test", "play ProConnect against the running provider, rule by rule", runProConnect},
 		{"key", "create FILE | list [-pem DIR] | rotate [-alg ALG] [-now] | retire KID", "make a sealing key; the keys that sign tokens", runKey},
 		{"version", "", "print the release", func(_ context.Context, out io.Writer, _ []string) error {

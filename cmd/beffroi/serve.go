@@ -202,6 +202,7 @@ func (h *house) openProvider(ctx context.Context) error {
 	mux.Handle("GET /{$}", site.Browser(func(w http.ResponseWriter, r *http.Request) error {
 		return web.Redirect(w, r, "/account")
 	}))
+	h.keepTrail(h.db)
 	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux.mux), machinePaths...), mux})
 	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"helpdesk", h.desk.Sweep}, sweep{"OTP keys", h.mfa.SweepKeys}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
 	h.workers = append(h.workers, h.provider.Notify, h.signin.Watch)
@@ -300,6 +301,9 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 		return err
 	}
 	h.closers = append(h.closers, h.portal.Close)
+	if h.portalDB != h.db {
+		h.keepTrail(h.portalDB)
+	}
 	mux := newRoutes()
 	common(mux, site)
 	h.portal.Mount(mux)
@@ -327,6 +331,27 @@ func (h *house) site(kind string, base *url.URL, d *db.DB, sessions *session.Sto
 	s := web.NewSite(c)
 	h.sites = append(h.sites, s)
 	return s, nil
+}
+
+// keepTrail chains the audit trail of a database, and removes what is over.
+func (h *house) keepTrail(d *db.DB) {
+	chain := audit.NewChain(audit.New(d, h.now), h.sealer, h.log)
+	h.workers = append(h.workers, chain.Run, func(ctx context.Context) {
+		tick := time.NewTicker(time.Hour)
+		defer tick.Stop()
+		for {
+			if counts, err := chain.Purge(ctx, audit.System("retention"), h.cfg.Audit.Keep); err != nil && ctx.Err() == nil {
+				h.log.Error("remove what is over from the audit trail", "error", err)
+			} else if len(counts) > 0 {
+				h.log.Info("removed from the audit trail, its time is over", "rows", counts)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
 }
 
 // common mounts what both sites have.
