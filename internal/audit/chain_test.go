@@ -306,6 +306,7 @@ func TestExportIsWholeAndHarmless(t *testing.T) {
 		tr := newTrail(t, d)
 		ctx := context.Background()
 		tr.write(3)
+		tr.clock.Add(1)
 		if err := tr.log.Record(ctx, audit.Person("id-x", "=HYPERLINK(1)"), audit.Event{Action: "signin", Target: "id-x", Detail: map[string]string{"a": "b"}}); err != nil {
 			t.Fatal(err)
 		}

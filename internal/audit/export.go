@@ -78,11 +78,11 @@ func exporter(w io.Writer, format string) (write func(Exported, string) error, f
 			return nil, nil, err
 		}
 		return func(e Exported, detail string) error {
-			cells := []string{strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339Nano), e.Outcome, e.Action, e.Actor.Kind, e.Actor.ID, e.Actor.Name, e.Target, e.Application, e.Address, e.Agent, e.Request, detail, e.ID, e.Hash}
+			cells := []string{strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339Nano), e.Outcome, e.Action, e.Actor.Kind, e.Actor.ID, e.Actor.Name, e.Target, e.Application, e.Address, e.Agent, e.Request, detail}
 			for i, c := range cells {
 				cells[i] = plainCell(c)
 			}
-			return table.Write(cells)
+			return table.Write(append(cells, e.ID, e.Hash)) // ours to the letter
 		}, func() error { table.Flush(); return table.Error() }, nil
 	}
 	return nil, nil, fmt.Errorf("audit: %q is none of %s", format, strings.Join(ExportFormats, ", "))
