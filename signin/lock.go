@@ -96,6 +96,11 @@ func (s *Service) lock(ctx context.Context, actor audit.Actor, person, reason, w
 		if c.already {
 			detail["already"] = "true"
 		}
+		if !c.already {
+			if err := s.tell(ctx, actor, person, "lock", "mail.lock"); err != nil {
+				return err
+			}
+		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "signin.lock", Target: person, Outcome: "ok", Detail: detail})
 	})
 	if err != nil {
@@ -124,6 +129,9 @@ func (s *Service) Open(ctx context.Context, actor audit.Actor, person, reason st
 			return err
 		}
 		if err := s.endEverywhere(ctx, person); err != nil {
+			return err
+		}
+		if err := s.tell(ctx, actor, person, "open", "mail.open"); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "signin.open", Target: person, Outcome: "ok",

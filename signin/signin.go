@@ -149,13 +149,14 @@ type Config struct {
 	Trust    time.Duration       `yaml:"trust"` // for how long a browser may be trusted, where no rule says otherwise; 0: not at all
 }
 
-// Dependencies is what New needs; all fields but Address, Log and Config are required.
+// Dependencies is what New needs; all fields but Teller, Address, Log and Config are required.
 type Dependencies struct {
 	DB        *db.DB
 	Audit     *audit.Log
 	Directory directory.Directory
 	MFA       *mfa.Service
 	Sessions  *session.Store // the provider's
+	Teller    Teller         // nil: people are told nothing
 	Address   string         // the provider's own, for links in messages: "https://id.academie.example"
 	Config    Config
 	Log       *slog.Logger
@@ -185,6 +186,7 @@ type Service struct {
 	address   string
 	flows     flowCount
 	rules     rules
+	teller    Teller
 }
 
 // New makes the service and its gate.
@@ -206,12 +208,13 @@ func New(d Dependencies) (*Service, error) {
 	s := &Service{
 		zone: zone,
 		db:   d.DB, audit: d.Audit, directory: d.Directory, mfa: d.MFA, sessions: d.Sessions,
-		address: strings.TrimRight(d.Address, "/"), cfg: cfg, rules: newRules(cfg), log: d.Log, now: d.Now, finishers: map[string]Finisher{},
+		address: strings.TrimRight(d.Address, "/"), cfg: cfg, rules: newRules(cfg), teller: d.Teller, log: d.Log, now: d.Now, finishers: map[string]Finisher{},
 	}
 	s.gate = &Gate{db: d.DB, directory: d.Directory, sessions: d.Sessions, left: s.left}
 	s.AlsoHolds(sessionHolder{d.Sessions})
 	s.guard = newGuard(d.DB, cfg, d.Now)
 	s.Register(accountProtocol, accountFinisher{})
+	d.MFA.OnChange(s.tellChange)
 	d.MFA.OnReset(func(ctx context.Context, actor audit.Actor, person string) error {
 		return s.endEverywhere(ctx, person)
 	})

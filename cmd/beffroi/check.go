@@ -89,6 +89,11 @@ func (c *Config) check(ctx context.Context) []finding {
 			findings = append(findings, finding{"registration", "warn", "anybody may register an application (provider.registration.mode is open): for trials only"})
 		}
 	}
+	if c.Provider.Listen != "" && c.Provider.Mail.Configured() {
+		note("mail (messages to people)", "takes messages from "+c.Provider.Mail.From, c.Provider.Mail.Check(ctx))
+	} else if c.Provider.Listen != "" {
+		findings = append(findings, finding{"mail (messages to people)", "warn", "provider.mail is not configured: people are not told of changes to their account"})
+	}
 	if c.Provider.Listen != "" && len(c.Provider.Kick.URLs) > 0 {
 		note("mail (doveadm)", "takes the key of kick.key_file", oidc.CheckKick(ctx, c.Provider.Config))
 	}

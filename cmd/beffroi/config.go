@@ -12,6 +12,7 @@ import (
 	"beffroi/directory"
 	"beffroi/helpdesk"
 	"beffroi/internal/audit"
+	"beffroi/internal/mailer"
 	"beffroi/mfa"
 	"beffroi/oidc"
 	"beffroi/portal"
@@ -56,6 +57,7 @@ type ProviderConfig struct {
 	Passes      mfa.PassConfig    `yaml:"passes"`
 	OTPKeys     mfa.KeyConfig     `yaml:"otp_keys"`
 	Helpdesk    helpdesk.Config   `yaml:"helpdesk"`
+	Mail        mailer.Config     `yaml:"mail"`
 	oidc.Config `yaml:",inline"`
 }
 
@@ -178,6 +180,7 @@ func (c *Config) validateProvider() []Mistake {
 	all = append(all, c.mistakesOf("provider", c.Provider.Passes.Validate())...)
 	all = append(all, c.mistakesOf("provider.otp_keys", c.Provider.OTPKeys.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.Helpdesk.Validate())...)
+	all = append(all, c.mistakesOf("provider", c.Provider.Mail.Validate())...)
 	all = append(all, c.validateOrigin("provider.issuer", c.Provider.Issuer)...)
 	all = append(all, c.validateSession("provider.session", c.Provider.Session)...)
 	return all

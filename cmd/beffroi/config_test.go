@@ -93,7 +93,7 @@ func withFiles(t *testing.T, text string) string {
 	if err := secret.CreateKeyFile(filepath.Join(dir, "seal.key")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"portal", "imap", "dav", "ldap", "doveadm"} {
+	for _, name := range []string{"portal", "imap", "dav", "ldap", "doveadm", "mail"} {
 		if err := os.WriteFile(filepath.Join(dir, "secrets", name), []byte("a-secret-of-32-characters-or-more\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}

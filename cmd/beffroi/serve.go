@@ -18,6 +18,7 @@ import (
 	"beffroi/helpdesk"
 	"beffroi/internal/audit"
 	"beffroi/internal/db"
+	"beffroi/internal/mailer"
 	"beffroi/internal/secret"
 	"beffroi/internal/session"
 	"beffroi/internal/web"
@@ -82,6 +83,7 @@ type house struct {
 	clients   *oidc.Clients
 	provider  *oidc.Provider
 	desk      *helpdesk.Desk
+	mail      *mailer.Outbox // nil: people are told nothing
 	portal    *portal.Portal
 
 	sites   []*web.Site
@@ -203,6 +205,12 @@ func (h *house) openProvider(ctx context.Context) error {
 		return web.Redirect(w, r, "/account")
 	}))
 	h.keepTrail(h.db)
+	if h.mail == nil {
+		h.log.Warn("provider.mail is not configured: people are not told of changes to their account")
+	} else {
+		h.workers = append(h.workers, h.mail.Run)
+		h.sweeps = append(h.sweeps, sweep{"messages", h.mail.Sweep})
+	}
 	h.doors = append(h.doors, door{"provider", c.Listen, web.OnHost(base, site.Routes(mux.mux), machinePaths...), mux})
 	h.sweeps = append(h.sweeps, sweep{"flows", h.signin.Sweep}, sweep{"tokens", h.provider.Sweep}, sweep{"helpdesk", h.desk.Sweep}, sweep{"OTP keys", h.mfa.SweepKeys}, sweep{"signing keys", h.provider.RotateKeys}, sweep{"provider sessions", h.signin.SweepSessions})
 	h.workers = append(h.workers, h.provider.Notify, h.signin.Watch)
@@ -230,8 +238,15 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 	h.sessions = session.New(h.db, session.Config{
 		Site: "provider", Secure: strings.HasPrefix(c.Issuer, "https:"), Idle: c.Session.Idle, Absolute: c.Session.Absolute, Now: h.now,
 	})
+	var teller signin.Teller
+	if c.Mail.Configured() {
+		if h.mail, err = mailer.New(h.db, h.sealer, c.Mail, h.mailOf, h.log, h.now); err != nil {
+			return fmt.Errorf("provider.%w", err)
+		}
+		teller = h.mail
+	}
 	if h.signin, err = signin.New(signin.Dependencies{
-		DB: h.db, Audit: h.audit, Directory: h.directory, MFA: h.mfa, Sessions: h.sessions, Address: c.Issuer, Config: c.SignIn, Log: h.log, Now: h.now,
+		Teller: teller, DB: h.db, Audit: h.audit, Directory: h.directory, MFA: h.mfa, Sessions: h.sessions, Address: c.Issuer, Config: c.SignIn, Log: h.log, Now: h.now,
 	}); err != nil {
 		return err
 	}
@@ -331,6 +346,15 @@ func (h *house) site(kind string, base *url.URL, d *db.DB, sessions *session.Sto
 	s := web.NewSite(c)
 	h.sites = append(h.sites, s)
 	return s, nil
+}
+
+// mailOf is a person's address, as the directory says now.
+func (h *house) mailOf(ctx context.Context, id string) (string, error) {
+	p, err := h.directory.ByID(ctx, id)
+	if errors.Is(err, directory.ErrUnknown) {
+		return "", nil
+	}
+	return p.Mail, err
 }
 
 // keepTrail chains the audit trail of a database, and removes what is over.

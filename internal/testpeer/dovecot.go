@@ -88,6 +88,10 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 			t.Fatal(err)
 		}
 	}
+	// The one account with a password: a program of the academy that sends mail.
+	if err := os.WriteFile(filepath.Join(dir, "service.passwd"), []byte(ServiceUser+":{PLAIN}"+ServicePassword+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	log := filepath.Join(dir, "dovecot.log")
 	if err := os.WriteFile(log, nil, 0o666); err != nil {
 		t.Fatal(err)
@@ -102,6 +106,12 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	})
 	return s
 }
+
+// The account of Dovecot's submission that has a password.
+const (
+	ServiceUser     = "beffroi"
+	ServicePassword = "password-of-beffroi"
+)
 
 // Restart stops Dovecot in good order and starts it again.
 func (s *DovecotServer) Restart() { s.t.Helper(); s.Stop(); s.Start() }

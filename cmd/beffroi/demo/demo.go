@@ -56,7 +56,7 @@ type Demo struct {
 }
 
 // resourceSecrets are made once for each demo.
-var resourceSecrets = []string{"portal", "imap", "dav", "proconnect"}
+var resourceSecrets = []string{"portal", "imap", "dav", "proconnect", "mailer"}
 
 // Start starts the academy's servers and writes the configuration.
 func Start(o Options) (d *Demo, err error) {
@@ -90,7 +90,7 @@ func Start(o Options) (d *Demo, err error) {
 		d.closers = append(d.closers, i.Close)
 		return i.Introspect
 	}
-	mail, err := StartMail(MailConfig{IMAPAddr: "127.0.0.1:0", SubmissionAddr: "127.0.0.1:0", Introspect: introspect("imap"), People: people, Log: o.Log})
+	mail, err := StartMail(MailConfig{IMAPAddr: "127.0.0.1:0", SubmissionAddr: "127.0.0.1:0", Introspect: introspect("imap"), People: people, Mailer: secrets["mailer"], Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +242,13 @@ provider:
     rules:
       - {name: heads of school tool, applications: [direction-tool], fresh: 10m, no_trust: true}
       - {name: the helpdesk, applications: [helpdesk], no_trust: true, assurance: 2}
+  # People are told of changes by mail: read it in the portal.
+  mail:
+    submission: {{.Submission}}
+    tls: none
+    user: beffroi
+    password_file: {{.Dir}}/secrets/mailer
+    from: "Académie de démonstration <ne-pas-repondre@academie.test>"
   # Who helps whom: see the README.
   helpdesk:
     heads: true

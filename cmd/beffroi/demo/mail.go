@@ -55,6 +55,7 @@ type MailConfig struct {
 	SubmissionAddr string
 	Introspect     Introspector
 	People         []Account
+	Mailer         string // password of MailerUser; empty: there is none
 	// LongestSession ends an IMAP or submission connection even when its token
 	// lives on; default 1 h.
 	LongestSession time.Duration

@@ -13,6 +13,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"beffroi/internal/secret"
 )
 
 // mostSubmitted is the size limit announced to clients, in bytes.
@@ -32,14 +34,21 @@ func (s *MailServer) newSubmission() *smtp.Server {
 	return server
 }
 
+// The provider's own account at the submission server.
+const (
+	MailerUser = "beffroi"
+	MailerFrom = "ne-pas-repondre@" + MailDomain
+)
+
 // submission is one connection of RFC 6409: it takes mail of signed-in persons
 // for persons of the academy, and refuses aloud whatever it cannot deliver.
 type submission struct {
 	server *MailServer
 	conn   *smtp.Conn
 
-	sender *maildrop
-	end    time.Time
+	service bool // the provider itself
+	sender  *maildrop
+	end     time.Time
 
 	from string
 	to   []recipient
@@ -52,9 +61,23 @@ type recipient struct {
 
 var _ smtp.AuthSession = (*submission)(nil)
 
-func (c *submission) AuthMechanisms() []string { return []string{sasl.OAuthBearer} }
+func (c *submission) AuthMechanisms() []string {
+	if c.server.config.Mailer == "" {
+		return []string{sasl.OAuthBearer}
+	}
+	return []string{sasl.OAuthBearer, sasl.Plain}
+}
 
 func (c *submission) Auth(mech string) (sasl.Server, error) {
+	if mech == sasl.Plain && c.server.config.Mailer != "" {
+		return sasl.NewPlainServer(func(_, user, password string) error {
+			if user != MailerUser || !secret.Equal(password, c.server.config.Mailer) {
+				return smtp.ErrAuthFailed
+			}
+			c.service = true
+			return nil
+		}), nil
+	}
 	if mech != sasl.OAuthBearer {
 		return nil, smtp.ErrAuthUnknownMechanism
 	}
@@ -77,6 +100,9 @@ func (c *submission) signIn(authzid, token string) (string, error) {
 
 func (c *submission) Mail(from string, _ *smtp.MailOptions) error {
 	switch {
+	case c.service && strings.EqualFold(from, MailerFrom):
+		c.from = from
+		return nil
 	case c.sender == nil:
 		return reply(530, 5, 7, 0, "authentication required")
 	case !c.server.config.Now().Before(c.end):
