@@ -118,6 +118,7 @@ func (d *Desk) Sweep(ctx context.Context) (n int64, err error) {
 		{"DELETE FROM helpdesk_phrase WHERE ends <= $1", now},
 		{"DELETE FROM helpdesk_verified WHERE at <= $1", now.Add(-verifiedFor)},
 		{"DELETE FROM helpdesk_guess WHERE since <= $1", now.Add(-guessWindow)},
+		{"DELETE FROM helpdesk_repeat WHERE at <= $1", now.Add(-repeatLife)},
 	} {
 		gone, err := d.db.Exec(ctx, one.query, db.At(one.until))
 		if err != nil {

@@ -284,3 +284,10 @@ func (g *rig) verified(h Helper, p directory.Person) {
 
 // seated is a helper with a factor of now.
 func (g *rig) seated(p directory.Person) Helper { return Helper{Person: p, FactorAt: g.now()} }
+
+func listenAndServe(t *testing.T, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}

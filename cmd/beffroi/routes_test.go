@@ -64,6 +64,9 @@ var inventory = map[string]map[string]string{
 		"OPTIONS /oauth2/token": byAnyone, "OPTIONS /oauth2/device_authorization": byAnyone, "OPTIONS /oauth2/revoke": byAnyone, "OPTIONS /oauth2/par": byAnyone,
 		"POST /oauth2/register": byInvitation, "GET /oauth2/register/{id}": byInvitation, "PUT /oauth2/register/{id}": byInvitation, "DELETE /oauth2/register/{id}": byInvitation,
 		"GET /userinfo": byBearer, "POST /userinfo": byBearer, "OPTIONS /userinfo": byAnyone, "GET /api/applications": byBearer, "GET /api/people": byBearer,
+		"GET /api/helpdesk/people": byBearer, "GET /api/helpdesk/people/{person}": byBearer, "POST /api/helpdesk/people/{person}/reset": byBearer, "POST /api/helpdesk/people/{person}/unlock": byBearer,
+		"POST /api/helpdesk/people/{person}/lock": byBearer, "POST /api/helpdesk/people/{person}/open": byBearer, "POST /api/helpdesk/people/{person}/sessions": byBearer,
+		"GET /api/helpdesk/requests/{id}": byBearer, "GET /api/openapi.json": byAnyone,
 	},
 	"portal": {
 		"GET /static/": byAnyone, "GET /favicon.ico": byAnyone, "GET /robots.txt": byAnyone, "POST /language": byForm,

@@ -198,6 +198,7 @@ func (h *house) openProvider(ctx context.Context) error {
 		return err
 	}
 	h.desk.Mount(mux, site)
+	h.desk.MountAPI(mux, site, h.provider, strings.TrimRight(c.Issuer, "/"))
 	for _, warning := range c.Helpdesk.Warnings(h.now()) {
 		h.log.Warn(warning)
 	}
