@@ -18,6 +18,11 @@
 //	POST /helpdesk/{sub}/{action}    does it, or asks for a second person (one route with the two above)
 //	GET  /helpdesk/requests          what waits for a second person
 //	POST /helpdesk/requests/{id}     agrees, or refuses
+//	GET  /helpdesk/keys              OTP keys: stock, list, import
+//	POST /helpdesk/keys/import       takes a file in; read in the background
+//	GET  /helpdesk/keys/imports/{id} how far, the report, the question; POST decides
+//	GET  /helpdesk/keys/{serial}     one key and its life; POST takes a step
+//	GET  /helpdesk/keys/{serial}/receipt  the page that is signed at the hand-over
 //	GET  /account/phrase             the three words that a person reads to the helpdesk
 //	POST /account/phrase             makes them
 package helpdesk
@@ -103,6 +108,7 @@ func (d *Desk) Mount(mux web.Mux, site *web.Site) {
 	page("POST /helpdesk/requests/{id}", d.postRequest)
 	page("GET /helpdesk/{sub}", d.showPerson)
 	page("POST /helpdesk/{sub}/{action}", d.postAction)
+	d.mountKeys(page)
 	page("GET /account/phrase", d.showPhrase)
 	page("POST /account/phrase", d.postPhrase)
 }

@@ -98,14 +98,21 @@ func (g *rig) roles() map[string]func() *browser {
 // matrix says what each role meets on each route about Sarah, in the word of
 // meets. A route without a row fails.
 var matrix = map[string]map[string]string{
-	"GET /helpdesk":                 {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
-	"GET /helpdesk/{$}":             {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
-	"GET /helpdesk/requests":        {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
-	"POST /helpdesk/requests/{id}":  {"nobody": "sign-in", "a teacher": "refused", "a helper": "gone", "a head of school": "gone", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
-	"GET /helpdesk/{sub}":           {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
-	"POST /helpdesk/{sub}/{action}": {"nobody": "sign-in", "a teacher": "refused", "a helper": "form", "a head of school": "refused", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
-	"GET /account/phrase":           {"nobody": "sign-in", "a teacher": "ok", "a helper": "ok", "a head of school": "ok", "a helper with a password": "refused", "a stale helper": "ok"},
-	"POST /account/phrase":          {"nobody": "sign-in", "a teacher": "ok", "a helper": "ok", "a head of school": "ok", "a helper with a password": "refused", "a stale helper": "ok"},
+	"GET /helpdesk":                    {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/{$}":                {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/requests":           {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"POST /helpdesk/requests/{id}":     {"nobody": "sign-in", "a teacher": "refused", "a helper": "gone", "a head of school": "gone", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/{sub}":              {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"POST /helpdesk/{sub}/{action}":    {"nobody": "sign-in", "a teacher": "refused", "a helper": "form", "a head of school": "refused", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/keys":               {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"POST /helpdesk/keys/import":       {"nobody": "sign-in", "a teacher": "refused", "a helper": "form", "a head of school": "form", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/keys/imports/{id}":  {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"POST /helpdesk/keys/imports/{id}": {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/keys/{serial}":      {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"POST /helpdesk/keys/{serial}":     {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/receipts/{serial}":  {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /account/phrase":              {"nobody": "sign-in", "a teacher": "ok", "a helper": "ok", "a head of school": "ok", "a helper with a password": "refused", "a stale helper": "ok"},
+	"POST /account/phrase":             {"nobody": "sign-in", "a teacher": "ok", "a helper": "ok", "a head of school": "ok", "a helper with a password": "refused", "a stale helper": "ok"},
 }
 
 func meets(a answer) string {
@@ -116,6 +123,8 @@ func meets(a answer) string {
 		return "refused"
 	case a.status == http.StatusUnprocessableEntity:
 		return "form"
+	case a.status == http.StatusNotFound:
+		return "missing"
 	case a.status == http.StatusConflict:
 		return "gone"
 	case a.status == http.StatusOK:
@@ -133,7 +142,7 @@ func TestRow05EveryRouteOfTheDeskKnowsItsRoles(t *testing.T) {
 				t.Fatalf("the route %q has no row", pattern)
 			}
 			method, path, _ := strings.Cut(pattern, " ")
-			path = strings.NewReplacer("{$}", "", "{sub}", "id-ssmith", "{id}", "nothing", "{action}", "reset").Replace(path)
+			path = strings.NewReplacer("{$}", "", "{sub}", "id-ssmith", "{id}", "nothing", "{serial}", "nothing", "{action}", "reset").Replace(path)
 			var form url.Values
 			if method == "POST" {
 				form = url.Values{"reason": {"une raison"}, "answer": {"yes"}}

@@ -58,7 +58,8 @@ func (d *Desk) showSearch(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return err
 	}
-	page := &templates.HelpdeskSearch{Query: q}
+	_, _, noKeys := d.rules.KeySchools(h, d.now())
+	page := &templates.HelpdeskSearch{Query: q, Keys: noKeys == nil}
 	for _, one := range d.rules.Serving(h, d.now()) {
 		page.Serves = append(page.Serves, templates.HelpdeskServes{Name: one.Name, Schools: one.Schools, Until: one.Until, Everyone: one.Everyone})
 	}
@@ -269,7 +270,7 @@ func (d *Desk) holdings(ctx context.Context, r *http.Request, page *templates.He
 		return err
 	}
 	for _, k := range keys {
-		page.Keys = append(page.Keys, templates.HelpdeskKey{Serial: k.Serial, Model: k.Model, State: string(k.State), Losable: k.State != mfa.KeyLost && k.State != mfa.KeyReturned && k.State != mfa.KeyRetired})
+		page.Keys = append(page.Keys, templates.HelpdeskPersonKey{Serial: k.Serial, Model: k.Model, State: string(k.State), Losable: k.State != mfa.KeyLost && k.State != mfa.KeyReturned && k.State != mfa.KeyRetired})
 	}
 	page.Sessions, err = d.signin.SessionCount(ctx, p.ID)
 	return err

@@ -10,7 +10,8 @@ type HelpdeskSearch struct {
 	More    bool // there are more than a page shows
 	Short   bool // the query is too short to search by
 	Serves  []HelpdeskServes
-	Waiting int // requests that wait for this helper's word
+	Keys    bool // sees OTP keys
+	Waiting int  // requests that wait for this helper's word
 }
 
 func (HelpdeskSearch) Template() string { return "helpdesk_search.html" }
@@ -44,7 +45,7 @@ type HelpdeskPerson struct {
 	PasswordUntil, CodeUntil          time.Time
 
 	Factors  []AccountFactorInfo
-	Keys     []HelpdeskKey
+	Keys     []HelpdeskPersonKey
 	HasPass  bool
 	Sessions int
 	Story    []AccountEvent
@@ -67,8 +68,8 @@ type HelpdeskPerson struct {
 
 func (HelpdeskPerson) Template() string { return "helpdesk_person.html" }
 
-// HelpdeskKey is an OTP key of a person.
-type HelpdeskKey struct {
+// HelpdeskPersonKey is an OTP key of a person.
+type HelpdeskPersonKey struct {
 	Serial, Model, State string
 	Losable              bool
 }
@@ -120,3 +121,84 @@ type AccountPhrase struct {
 }
 
 func (AccountPhrase) Template() string { return "account_phrase.html" }
+
+// HelpdeskKeys is the stock of OTP keys and a list by filter.
+type HelpdeskKeys struct {
+	Layout
+	Serial, School, State, Lot string // the filter
+	States                     []string
+	Schools                    []string // that the helper serves
+	All                        bool     // serves the whole academy, its own stock too
+	Stock                      []HelpdeskStock
+	Keys                       []HelpdeskOTPKey
+	Count                      int
+	After, Next                string
+	Imports                    []HelpdeskImportInfo
+	Problem                    string
+}
+
+func (HelpdeskKeys) Template() string { return "helpdesk_keys.html" }
+
+// HelpdeskStock counts the keys of a school, by state in the order of States.
+type HelpdeskStock struct {
+	School string // empty: the academy's own
+	Counts []int
+	All    int
+}
+
+// HelpdeskOTPKey is a key, without its seed.
+type HelpdeskOTPKey struct {
+	Serial, Model, Kind, State, School, Person, Holder, Lot string
+	Digits, Drift                                           int // Drift in seconds
+	Overdue                                                 bool
+	Ends, Created, Handed, Activated, Used                  time.Time
+}
+
+// HelpdeskImportInfo is an import of keys.
+type HelpdeskImportInfo struct {
+	ID, Name, Format, School, Author, State string
+	Done, Total, Good, Bad                  int
+	Report                                  []HelpdeskBadKey
+	Created                                 time.Time
+}
+
+// HelpdeskBadKey is an entry of a file that is no key.
+type HelpdeskBadKey struct {
+	Line                   int
+	Serial, Problem, Found string
+}
+
+// HelpdeskImport is one import: how far, the report, the question.
+type HelpdeskImport struct {
+	Layout
+	Import  HelpdeskImportInfo
+	Problem string
+}
+
+func (HelpdeskImport) Template() string { return "helpdesk_import.html" }
+
+// HelpdeskKey is one key, what can be done with it, and its life.
+type HelpdeskKey struct {
+	Layout
+	Key                     HelpdeskOTPKey
+	Steps                   []HelpdeskStep
+	ForPerson, Lends, Moves bool // fields that the steps need
+	Resyncs                 bool
+	Receipt                 bool
+	Life                    []HelpdeskKeyEvent
+	Problem, Done           string
+}
+
+func (HelpdeskKey) Template() string { return "helpdesk_key.html" }
+
+// HelpdeskStep is a button.
+type HelpdeskStep struct {
+	Step, Name string
+	Danger     bool
+}
+
+// HelpdeskKeyEvent is a line of a key's life.
+type HelpdeskKeyEvent struct {
+	At                                   time.Time
+	Name, Author, School, Holder, Reason string
+}

@@ -198,6 +198,9 @@ func (h *house) openProvider(ctx context.Context) error {
 		return err
 	}
 	h.desk.Mount(mux, site)
+	h.workers = append(h.workers, func(ctx context.Context) {
+		h.mfa.ReadImports(ctx, func(err error) { h.log.Error("read a file of OTP keys", "error", err) })
+	})
 	h.desk.MountAPI(mux, site, h.provider, strings.TrimRight(c.Issuer, "/"))
 	for _, warning := range c.Helpdesk.Warnings(h.now()) {
 		h.log.Warn(warning)
