@@ -153,7 +153,7 @@ func (s *Service) renderMine(w http.ResponseWriter, r *http.Request, status int,
 // accountDone are the words for what was just done, by the value of ?done=.
 var accountDone = map[string]string{
 	"passkey": "account.done.passkey", "totp": "account.done.totp", "removed": "account.done.removed", "renamed": "account.done.renamed",
-	"recovery": "account.done.recovery", "session": "account.done.session",
+	"recovery": "account.done.recovery", "session": "account.done.session", "key": "account.done.key",
 }
 
 // doneWords is the sentence of ?done=; empty for any other value.
@@ -195,6 +195,11 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 			page.Factors = append(page.Factors, info)
 		}
 	}
+	keys, err := s.mfa.KeysOf(ctx, person.ID)
+	if err != nil {
+		return err
+	}
+	page.OTPKeys = len(keys) > 0
 	slices.SortStableFunc(page.Factors, func(a, b templates.AccountFactorInfo) int { return strength(a.Kind) - strength(b.Kind) })
 	if page.Sessions, err = s.sessionInfos(r, sess); err != nil {
 		return err

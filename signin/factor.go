@@ -19,8 +19,8 @@ var proveWith = map[mfa.Method]func(s *Service, ctx context.Context, person dire
 	mfa.TOTP: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
 		return Given{Method: mfa.TOTP}, s.mfa.VerifyTOTP(ctx, person.ID, typed)
 	},
-	mfa.Key: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
-		return Given{Method: mfa.Key}, s.mfa.VerifyKey(ctx, person.ID, typed)
+	mfa.Key: func(s *Service, ctx context.Context, person directory.Person, a attempt, typed string) (Given, error) {
+		return Given{Method: mfa.Key}, s.proveKey(ctx, person, a, typed)
 	},
 	mfa.Recovery: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
 		_, err := s.mfa.VerifyRecovery(ctx, actorOf(person), person.ID, typed)
@@ -76,6 +76,9 @@ func (s *Service) postFactor(w http.ResponseWriter, r *http.Request) error {
 	if web.Field(r, "trust") != "" && need.mayTrust(a.flow) {
 		a.trust = need.Trust
 	}
+	if by == mfa.Key && web.Field(r, "pin") != "" {
+		a.renew = &renewal{pin: web.Field(r, "pin"), second: web.Field(r, "second")}
+	}
 	if by == mfa.Passkey {
 		err = s.provePasskey(w, r, a, person, typed)
 	} else {
@@ -84,7 +87,12 @@ func (s *Service) postFactor(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	var next *mfa.NextCode
+	var pin *mfa.ErrPIN
 	switch {
+	case errors.As(err, &pin):
+		return again(http.StatusUnprocessableEntity, "pin-"+pin.Reason)
+	case errors.Is(err, mfa.ErrWrongCode) && a.renew != nil:
+		return again(http.StatusUnprocessableEntity, "pin-codes")
 	case errors.Is(err, errMoved), errors.Is(err, mfa.ErrNoFactor):
 		return s.back(w, r, a.flow)
 	case errors.As(err, &next):

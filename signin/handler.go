@@ -31,6 +31,7 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("GET /signin/passkey", s.askPasskey)
 	page("POST /signin/passkey", s.postPasskey)
 	page("POST /signin/enrol/passkey", s.postEnrolPasskey)
+	page("POST /signin/enrol/key", s.postEnrolKey)
 	page("GET /signin/enrol", s.showStep)
 	page("POST /signin/enrol", s.postEnrol)
 	page("GET /signin/qr", s.showQR)
@@ -50,6 +51,8 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("GET /account/totp/new", s.showNewTOTP)
 	page("GET /account/totp/qr", s.newTOTPQR)
 	page("POST /account/totp/new", s.postNewTOTP)
+	page("GET /account/key", s.showMyKeys)
+	page("POST /account/key", s.postMyKey)
 	page("GET /account/recovery", s.showRecovery)
 	page("POST /account/recovery", s.postRecovery)
 	page("POST /account/recovery/noted", s.postRecoveryNoted)
@@ -106,6 +109,7 @@ type attempt struct {
 	flow  Flow
 	app   Application
 	proof Proof
+	renew *renewal      // a PIN is chosen anew with what is being proven
 	trust time.Duration // this browser is to be trusted for so long, on what is being proven
 }
 

@@ -60,6 +60,7 @@ type Holding struct {
 	mfa.Held
 	Models   []string // attested AAGUIDs among the person's passkeys
 	Passkeys bool     // this provider takes passkeys
+	Keys     int      // OTP keys in the person's hands that are not active yet
 }
 
 // enrolFresh is how long ago a factor may have been given for another to be

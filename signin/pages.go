@@ -115,6 +115,15 @@ func (s *Service) renderEnrol(w http.ResponseWriter, r *http.Request, status int
 	if slices.Contains(step.Methods, mfa.Passkey) {
 		page.Passkey, page.JS, page.Models = true, passkeyJS, s.mfa.AllowedModels(step.Models)
 	}
+	if slices.Contains(step.Methods, mfa.Key) {
+		handed, err := s.handedKeys(r.Context(), step.Person)
+		if err != nil {
+			return err
+		}
+		for _, k := range handed {
+			page.Serials = append(page.Serials, k.Serial)
+		}
+	}
 	if step.Later && need.Wish != nil {
 		page.Later, page.LaterLeft, page.LaterUntil = true, need.Wish.Left, s.Local(need.Wish.Ends)
 	}

@@ -120,6 +120,9 @@ func (r Requirement) enrols(has Holding) []mfa.Method {
 	if has.Passkeys && r.accepts(mfa.Passkey) {
 		can = append(can, mfa.Passkey)
 	}
+	if r.Level <= TwoFactors && len(r.Models) == 0 && r.accepts(mfa.Key) && has.Keys > 0 {
+		can = append(can, mfa.Key)
+	}
 	if r.Level <= TwoFactors && len(r.Models) == 0 && r.accepts(mfa.TOTP) && has.Held[mfa.TOTP] == 0 {
 		can = append(can, mfa.TOTP)
 	}

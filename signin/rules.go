@@ -283,6 +283,13 @@ func (s *Service) holding(ctx context.Context, person string) (Holding, error) {
 	if has.Held, err = s.mfa.Held(ctx, person); err != nil {
 		return has, err
 	}
+	if has.Lasting() == 0 {
+		handed, err := s.handedKeys(ctx, person)
+		if err != nil {
+			return has, err
+		}
+		has.Keys = len(handed)
+	}
 	if has.Held[mfa.Passkey] > 0 {
 		has.Models, err = s.mfa.AttestedModels(ctx, person)
 	}

@@ -55,6 +55,7 @@ type AccountOverview struct {
 	Devices                     []AccountFactorInfo // trusted browsers
 	Passkeys                    bool                // can be made here
 	HasPasskey, HasTOTP         bool
+	OTPKeys                     bool // keys of the academy are with the person
 	Sessions                    []AccountSession
 	Since                       time.Time // of this sign-in
 	Strong                      int       // what it proved: 1 password, 2 two factors, 3 a passkey
@@ -169,3 +170,22 @@ type AccountHistory struct {
 }
 
 func (AccountHistory) Template() string { return "account_history.html" }
+
+// AccountKeys lists the academy's OTP keys that are with the person.
+type AccountKeys struct {
+	Layout
+	Keys    []AccountKey
+	Serial  string // which one Problem is about
+	Problem string // "", "key", "key-used", "key-gone", "locked", "pin-length", "pin-signs" or "pin-easy"
+	Done    string
+	Contact SigninContact
+}
+
+func (AccountKeys) Template() string { return "account_keys.html" }
+
+// AccountKey is one of them.
+type AccountKey struct {
+	Serial, Model, State       string
+	Ends, Used                 time.Time
+	Activates, Active, Losable bool
+}

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"html/template"
+	"strings"
 	"time"
 )
 
@@ -45,11 +46,14 @@ type SigninFactor struct {
 	Models    []string // passkey: the only models that help, in words; empty: any
 	TrustDays int      // for how long this browser may be trusted; 0: not at all
 	Trusting  bool     // it was ticked before
-	Problem   string   // "", "empty", "wrong", "used", "locked"; of a key: "next", "pin"
+	Problem   string   // "", "empty", "wrong", "used", "locked"; of a key: "next", "pin", "pin-…"
 	Minutes   int      // how long one waits when locked
 }
 
 func (SigninFactor) Template() string { return "signin_factor.html" }
+
+// Renews tells that a PIN is chosen anew, on two codes of the key.
+func (p SigninFactor) Renews() bool { return p.By == "key" && strings.HasPrefix(p.Problem, "pin") }
 
 // SigninEnrol shows a new secret and asks for its first code.
 type SigninEnrol struct {
@@ -58,13 +62,15 @@ type SigninEnrol struct {
 	TOTP       bool         // an authenticator app may be taken
 	URI        template.URL // otpauth://
 	Secret     []string     // base32, in groups of four to read aloud
+	Serials    []string     // OTP keys that may be activated
+	Serial     string       // the one that was chosen before
 	Passkey    bool         // a passkey may be made
 	Models     []string     // the only models, in words; empty: any
 	Another    bool         // beside a factor that the person has
 	Later      bool         // may be put off
 	LaterLeft  int          // how often; -1: as often as one likes
 	LaterUntil time.Time    // until when; zero: no end
-	Problem    string       // "", "empty" or "wrong" (the code); "passkey", "model" or "known" (the passkey)
+	Problem    string       // "", "empty" or "wrong" (the code); "passkey", "model" or "known" (the passkey); "key…", "pin-…" or "locked" (the key)
 }
 
 func (SigninEnrol) Template() string { return "signin_enrol.html" }

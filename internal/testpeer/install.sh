@@ -29,6 +29,7 @@ if [ "${1:-}" != --assets ]; then
 	need radicale radicale
 	need pdftotext poppler-utils
 	need chromium chromium
+	need oathtool oathtool
 	need_file '/usr/lib/postgresql/*/bin/postgres' postgresql
 	need_file /usr/sbin/apache2 apache2-bin
 	need_file /usr/lib/apache2/modules/mod_auth_openidc.so libapache2-mod-auth-openidc
