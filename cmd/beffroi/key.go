@@ -16,12 +16,15 @@ import (
 // runKey makes a sealing key file, and lists, rotates and retires the keys that
 // tokens are signed with.
 func runKey(ctx context.Context, out io.Writer, args []string) error {
-	const usage = "key create FILE | list [-pem DIR] | rotate [-alg ALG] [-now] | retire KID"
+	const usage = "key create FILE | list [-pem DIR] | rotate [-alg ALG] [-now] | retire KID | rotate-seal [-resume] [-drop-old]"
 	if len(args) == 0 {
 		return fmt.Errorf("%w: %s", errUsage, usage)
 	}
 	flags := flag.NewFlagSet("key "+args[0], flag.ContinueOnError)
 	flags.SetOutput(out)
+	if args[0] == "rotate-seal" {
+		return runRotateSeal(ctx, out, args[1:])
+	}
 	if args[0] == "create" {
 		return createSealingKey(out, flags, args[1:])
 	}

@@ -35,7 +35,7 @@ func commands() []command {
 		{"logout", "list | retry ID | retry -all", "sign-outs that applications have not heard of yet", runLogout},
 		{"audit", "list | verify | export | purge", "read, prove, extract and thin out the audit trail", runAudit},
 		{"proconnect", "test", "play ProConnect against the running provider, rule by rule", runProConnect},
-		{"key", "create FILE | list [-pem DIR] | rotate [-alg ALG] [-now] | retire KID", "make a sealing key; the keys that sign tokens", runKey},
+		{"key", "create FILE | list [-pem DIR] | rotate [-alg ALG] [-now] | retire KID | rotate-seal [-resume] [-drop-old]", "make a sealing key, or a new one and seal everything with it; the keys that sign tokens", runKey},
 		{"version", "", "print the release", func(_ context.Context, out io.Writer, _ []string) error {
 			_, err := fmt.Fprintln(out, "beffroi", version)
 			return err
