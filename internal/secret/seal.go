@@ -31,9 +31,9 @@ type Sealer struct {
 	path string // empty: the keys never change
 
 	mu      sync.RWMutex
-	keys    []sealKey // the newest first
-	looked  time.Time // when the file was last looked at
-	changed time.Time // its modification time then
+	keys    []sealKey   // the newest first
+	looked  time.Time   // when the file was last looked at
+	changed os.FileInfo // as it was then
 }
 
 type sealKey struct {
@@ -118,11 +118,11 @@ func (s *Sealer) refresh(every time.Duration) {
 	}
 	s.looked = time.Now()
 	info, err := os.Stat(s.path)
-	if err != nil || info.ModTime().Equal(s.changed) {
+	if err != nil || s.changed != nil && os.SameFile(info, s.changed) && info.ModTime().Equal(s.changed.ModTime()) && info.Size() == s.changed.Size() {
 		return
 	}
 	if keys, err := readKeyFile(s.path); err == nil {
-		s.keys, s.changed = keys, info.ModTime()
+		s.keys, s.changed = keys, info
 	}
 }
 
@@ -201,7 +201,7 @@ func LoadSealer(path string) (*Sealer, error) {
 	}
 	s := &Sealer{path: path, keys: keys, looked: time.Now()}
 	if info, err := os.Stat(path); err == nil {
-		s.changed = info.ModTime()
+		s.changed = info
 	}
 	return s, nil
 }
