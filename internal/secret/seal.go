@@ -195,15 +195,12 @@ func CreateKeyFile(path string) error {
 // LoadSealer reads a key file: 64 hexadecimal digits a line, the newest key
 // first, readable by its owner only.
 func LoadSealer(path string) (*Sealer, error) {
+	info, _ := os.Stat(path) // before it is read: a change in between is then seen later
 	keys, err := readKeyFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sealer{path: path, keys: keys, looked: time.Now()}
-	if info, err := os.Stat(path); err == nil {
-		s.changed = info
-	}
-	return s, nil
+	return &Sealer{path: path, keys: keys, looked: time.Now(), changed: info}, nil
 }
 
 func readKeyFile(path string) ([]sealKey, error) {
