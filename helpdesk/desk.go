@@ -18,6 +18,7 @@
 //	POST /helpdesk/{sub}/{action}    does it, or asks for a second person (one route with the two above)
 //	GET  /helpdesk/requests          what waits for a second person
 //	POST /helpdesk/requests/{id}     agrees, or refuses
+//	GET  /helpdesk/schools/{uai}     a school: who has no factor, keys, requests
 //	GET  /helpdesk/keys              OTP keys: stock, list, import
 //	POST /helpdesk/keys/import       takes a file in; read in the background
 //	GET  /helpdesk/keys/imports/{id} how far, the report, the question; POST decides
@@ -61,6 +62,7 @@ type Dependencies struct {
 	MFA       *mfa.Service
 	SignIn    *signin.Service
 	Codes     Codes // nil: no codes are sent
+	Roll      Roll  // nil: there are no pages of schools
 	Config    Config
 	Zone      *time.Location // of the days of delegations
 	Log       *slog.Logger
@@ -76,6 +78,7 @@ type Desk struct {
 	mfa       *mfa.Service
 	signin    *signin.Service
 	codes     Codes
+	roll      Roll
 	rules     *Rules
 	log       *slog.Logger
 	now       func() time.Time
@@ -96,7 +99,7 @@ func New(d Dependencies) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Desk{db: d.DB, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, mfa: d.MFA, signin: d.SignIn, codes: d.Codes, rules: rules, log: d.Log, now: d.Now}, nil
+	return &Desk{db: d.DB, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, mfa: d.MFA, signin: d.SignIn, codes: d.Codes, roll: d.Roll, rules: rules, log: d.Log, now: d.Now}, nil
 }
 
 // Mount adds the pages to the provider's routes.
@@ -109,6 +112,7 @@ func (d *Desk) Mount(mux web.Mux, site *web.Site) {
 	page("GET /helpdesk/{sub}", d.showPerson)
 	page("POST /helpdesk/{sub}/{action}", d.postAction)
 	d.mountKeys(page)
+	page("GET /helpdesk/schools/{uai}", d.showSchool)
 	page("GET /account/phrase", d.showPhrase)
 	page("POST /account/phrase", d.postPhrase)
 }

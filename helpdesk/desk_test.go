@@ -104,6 +104,7 @@ var matrix = map[string]map[string]string{
 	"POST /helpdesk/requests/{id}":     {"nobody": "sign-in", "a teacher": "refused", "a helper": "gone", "a head of school": "gone", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"GET /helpdesk/{sub}":              {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"POST /helpdesk/{sub}/{action}":    {"nobody": "sign-in", "a teacher": "refused", "a helper": "form", "a head of school": "refused", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/schools/{uai}":      {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"GET /helpdesk/keys":               {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"POST /helpdesk/keys/import":       {"nobody": "sign-in", "a teacher": "refused", "a helper": "form", "a head of school": "form", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"GET /helpdesk/keys/imports/{id}":  {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
@@ -142,7 +143,7 @@ func TestRow05EveryRouteOfTheDeskKnowsItsRoles(t *testing.T) {
 				t.Fatalf("the route %q has no row", pattern)
 			}
 			method, path, _ := strings.Cut(pattern, " ")
-			path = strings.NewReplacer("{$}", "", "{sub}", "id-ssmith", "{id}", "nothing", "{serial}", "nothing", "{action}", "reset").Replace(path)
+			path = strings.NewReplacer("{$}", "", "{sub}", "id-ssmith", "{id}", "nothing", "{serial}", "nothing", "{uai}", "0590002B", "{action}", "reset").Replace(path)
 			var form url.Values
 			if method == "POST" {
 				form = url.Values{"reason": {"une raison"}, "answer": {"yes"}}
@@ -521,4 +522,23 @@ func TestEveryActionDoesWhatItSays(t *testing.T) {
 			t.Error("the factor stands")
 		}
 	})
+}
+
+func TestHeadSeesTheirSchoolAndNoOther(t *testing.T) {
+	g := newRig(t, dbtest.Open(t, "sqlite"), nil)
+	principal := g.signed(head, true)
+	a := principal.get("/helpdesk/schools/0590002B")
+	for _, part := range []string{"3 personnes", "2 personnes sans protection", "Sarah Smith", "Gilles Paie"} {
+		if !strings.Contains(a.body, part) {
+			t.Errorf("the school lacks %q", part)
+		}
+	}
+	for _, uai := range []string{"0590001A", "0590003C", "x", "0590002B%27"} {
+		if a := principal.get("/helpdesk/schools/" + uai); a.status != http.StatusForbidden || strings.Contains(a.body, "Paul") {
+			t.Errorf("%s: %d", uai, a.status)
+		}
+	}
+	if a := principal.get("/helpdesk/"); !strings.Contains(a.body, "/helpdesk/schools/0590002B") || strings.Contains(a.body, "/helpdesk/schools/0590001A") {
+		t.Error("the way there")
+	}
 }

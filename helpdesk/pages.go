@@ -63,6 +63,7 @@ func (d *Desk) showSearch(w http.ResponseWriter, r *http.Request) error {
 	for _, one := range d.rules.Serving(h, d.now()) {
 		page.Serves = append(page.Serves, templates.HelpdeskServes{Name: one.Name, Schools: one.Schools, Until: one.Until, Everyone: one.Everyone})
 	}
+	page.Schools = d.wholeSchools(h)
 	if page.Waiting, err = d.waiting(r.Context(), h); err != nil {
 		return err
 	}

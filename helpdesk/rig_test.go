@@ -84,6 +84,14 @@ func (p *people) Search(_ context.Context, q directory.Query) (found []directory
 	return found, nil
 }
 
+func (p *people) Roll(ctx context.Context, within []directory.Within) (all []directory.Member, err error) {
+	found, err := p.Search(ctx, directory.Query{Within: within})
+	for _, o := range found {
+		all = append(all, directory.Member{ID: o.ID, Login: o.Login, DisplayName: o.DisplayName, Schools: o.UAI, Kind: o.Kind})
+	}
+	return all, err
+}
+
 func (p *people) Ping(context.Context) error { return nil }
 
 // rig is the desk of the academy of may_test.go behind a real HTTP server.
@@ -136,7 +144,7 @@ func newRig(t *testing.T, d *db.DB, change func(*Config)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	if g.desk, err = New(Dependencies{DB: d, Sealer: sealer, Audit: g.audit, Directory: g.people, MFA: g.mfa, SignIn: g.signin, Config: c, Now: g.now}); err != nil {
+	if g.desk, err = New(Dependencies{DB: d, Sealer: sealer, Audit: g.audit, Directory: g.people, MFA: g.mfa, SignIn: g.signin, Roll: g.people, Config: c, Now: g.now}); err != nil {
 		t.Fatal(err)
 	}
 	base, _ := url.Parse("http://id.test")

@@ -10,8 +10,9 @@ type HelpdeskSearch struct {
 	More    bool // there are more than a page shows
 	Short   bool // the query is too short to search by
 	Serves  []HelpdeskServes
-	Keys    bool // sees OTP keys
-	Waiting int  // requests that wait for this helper's word
+	Keys    bool     // sees OTP keys
+	Schools []string // served whole: each has a page
+	Waiting int      // requests that wait for this helper's word
 }
 
 func (HelpdeskSearch) Template() string { return "helpdesk_search.html" }
@@ -201,4 +202,23 @@ type HelpdeskStep struct {
 type HelpdeskKeyEvent struct {
 	At                                   time.Time
 	Name, Author, School, Holder, Reason string
+}
+
+// HelpdeskSchool is a school, as its head and its helpers see it.
+type HelpdeskSchool struct {
+	Layout
+	UAI     string
+	People  int
+	Counts  []HelpdeskCount // people by factor
+	Without []HelpdeskWho   // people without any
+	Keys    []HelpdeskOTPKey
+	Waiting int
+}
+
+func (HelpdeskSchool) Template() string { return "helpdesk_school.html" }
+
+// HelpdeskCount is how many people have a kind of factor.
+type HelpdeskCount struct {
+	Kind string
+	N    int
 }

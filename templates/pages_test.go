@@ -7,7 +7,7 @@ var pages = []Page{
 	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountKeys{}, &AccountOverview{}, &AccountPhrase{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
 	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
-	&HelpdeskImport{}, &HelpdeskKey{}, &HelpdeskKeys{}, &HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSearch{},
+	&HelpdeskImport{}, &HelpdeskKey{}, &HelpdeskKeys{}, &HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSchool{}, &HelpdeskSearch{},
 	&OidcAnswer{}, &OidcConnected{}, &OidcConsent{}, &OidcLeaving{}, &OidcLoggedOut{}, &OidcLogout{}, &OidcLogoutRefused{},
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
 	&SigninChoice{}, &SigninEnrol{}, &SigninFactor{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},

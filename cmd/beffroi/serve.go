@@ -193,7 +193,7 @@ func (h *house) openProvider(ctx context.Context) error {
 	h.signin.Mount(mux, site)
 	h.provider.Mount(mux, site)
 	if h.desk, err = helpdesk.New(helpdesk.Dependencies{
-		DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
+		DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Roll: h.directory, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
 	}); err != nil {
 		return err
 	}
