@@ -49,8 +49,9 @@ import (
 type Codes interface {
 	// SendCode sends one and says where to, most of it hidden.
 	SendCode(ctx context.Context, actor audit.Actor, person string) (where string, err error)
-	// CheckCode takes the code, once. mfa.ErrWrongCode for any other.
-	CheckCode(ctx context.Context, person, code string) error
+	// CheckCode takes the code that the same actor had sent, once.
+	// mfa.ErrWrongCode for any other.
+	CheckCode(ctx context.Context, actor audit.Actor, person, code string) error
 }
 
 // Dependencies is what New needs; all but Codes, Log and Now are required.

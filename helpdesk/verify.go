@@ -115,7 +115,7 @@ func (d *Desk) Verify(ctx context.Context, h Helper, person, way, said, remark s
 		err = d.checkPhrase(ctx, h, person, said)
 	case ByCode:
 		err = d.guess(ctx, h, func() (bool, error) {
-			err := d.codes.CheckCode(ctx, person, said)
+			err := d.codes.CheckCode(ctx, h.actor(), person, said)
 			if errors.Is(err, mfa.ErrWrongCode) || errors.Is(err, mfa.ErrUsedCode) || errors.Is(err, mfa.ErrNoFactor) {
 				return false, nil
 			}

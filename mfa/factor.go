@@ -77,21 +77,24 @@ type Config struct {
 	Issuer string     // "Académie de …"; a colon is written as a space
 	Passes PassConfig // temporary access passes
 	Keys   KeyConfig  // the academy's OTP keys
+
+	MailCodes MailCodeConfig // codes by e-mail
 }
 
 // Service keeps the factors. Safe for concurrent use once its hooks are set.
 type Service struct {
-	db     *db.DB
-	sealer *secret.Sealer
-	audit  *audit.Log
-	issuer string
-	keyCfg KeyConfig
-	staged chan struct{} // an upload waits to be read
-	now    func() time.Time
-	passes PassConfig
-	pepper atomic.Pointer[[]byte] // see pepperKey
-	reset  []func(ctx context.Context, actor audit.Actor, person string) error
-	change []func(ctx context.Context, c Change) error
+	db        *db.DB
+	sealer    *secret.Sealer
+	audit     *audit.Log
+	issuer    string
+	keyCfg    KeyConfig
+	mailCodes MailCodeConfig
+	staged    chan struct{} // an upload waits to be read
+	now       func() time.Time
+	passes    PassConfig
+	pepper    atomic.Pointer[[]byte] // see pepperKey
+	reset     []func(ctx context.Context, actor audit.Actor, person string) error
+	change    []func(ctx context.Context, c Change) error
 
 	passkeys *passkeys // nil: none are used here
 }
@@ -106,7 +109,7 @@ func New(d *db.DB, s *secret.Sealer, a *audit.Log, c Config, now func() time.Tim
 	if issuer == "" {
 		issuer = "Beffroi"
 	}
-	return &Service{db: d, sealer: s, audit: a, issuer: issuer, passes: c.Passes.withDefaults(), keyCfg: c.Keys.orUsual(), staged: make(chan struct{}, 1), now: now}
+	return &Service{db: d, sealer: s, audit: a, issuer: issuer, passes: c.Passes.withDefaults(), keyCfg: c.Keys.orUsual(), mailCodes: c.MailCodes, staged: make(chan struct{}, 1), now: now}
 }
 
 // kind is one kind of factor, as far as every kind is alike.
@@ -129,6 +132,7 @@ func kinds() []kind {
 		totpKind(),
 		passkeyKind(),
 		keyKind(),
+		mailKind(),
 		recoveryKind(),
 		passKind(),
 		deviceKind(),
@@ -159,6 +163,9 @@ func (s *Service) Held(ctx context.Context, person string) (Held, error) {
 	}, heldQuery(), person, db.At(s.now()))
 	if err != nil {
 		return nil, fmt.Errorf("count factors of %s: %w", person, err)
+	}
+	if !s.mailCodes.Enabled {
+		delete(held, Mail) // nobody could send a code
 	}
 	return held, nil
 }

@@ -62,8 +62,8 @@ func (s *Service) pending(ctx context.Context, person, attempt string) (sealed s
 	return sealed, err
 }
 
-// Sweep removes enrolments and challenges that nobody finished, passes and
-// trusts that have ended, and returns how many rows that was.
+// Sweep removes enrolments and challenges that nobody finished, passes,
+// trusts and codes that have ended, and returns how many rows that was.
 func (s *Service) Sweep(ctx context.Context) (n int64, err error) {
 	for _, one := range []struct {
 		query string
@@ -73,6 +73,8 @@ func (s *Service) Sweep(ctx context.Context) (n int64, err error) {
 		{"DELETE FROM mfa_passkey_challenge WHERE expires <= $1", s.now()},
 		{"DELETE FROM mfa_pass WHERE ends <= $1", s.now()},
 		{"DELETE FROM mfa_device WHERE ends <= $1", s.now()},
+		{"DELETE FROM mfa_mail_code WHERE ends <= $1", s.now()},
+		{"DELETE FROM mfa_mail_count WHERE since <= $1", s.now().Add(-24 * time.Hour)},
 	} {
 		gone, err := s.db.Exec(ctx, one.query, db.At(one.until))
 		if err != nil {

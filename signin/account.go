@@ -153,7 +153,7 @@ func (s *Service) renderMine(w http.ResponseWriter, r *http.Request, status int,
 // accountDone are the words for what was just done, by the value of ?done=.
 var accountDone = map[string]string{
 	"passkey": "account.done.passkey", "totp": "account.done.totp", "removed": "account.done.removed", "renamed": "account.done.renamed",
-	"recovery": "account.done.recovery", "session": "account.done.session", "key": "account.done.key",
+	"recovery": "account.done.recovery", "session": "account.done.session", "mail": "account.done.mail", "key": "account.done.key",
 }
 
 // doneWords is the sentence of ?done=; empty for any other value.
@@ -178,7 +178,7 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := &templates.AccountOverview{
 		Name: displayName(person), Login: person.Login, Mail: person.Mail, Function: person.Title, Groups: s.groupNames(r, person.Groups),
-		Passkeys: s.mfa.Passkeys(), Few: mfa.FewCodes, Contact: s.contact(), Done: doneWords(r),
+		Passkeys: s.mfa.Passkeys(), MailCodes: s.mfa.MailCodes(), Few: mfa.FewCodes, Contact: s.contact(), Done: doneWords(r),
 	}
 	for _, f := range factors {
 		info := s.factorInfo(r, f)

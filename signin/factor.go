@@ -22,6 +22,9 @@ var proveWith = map[mfa.Method]func(s *Service, ctx context.Context, person dire
 	mfa.Key: func(s *Service, ctx context.Context, person directory.Person, a attempt, typed string) (Given, error) {
 		return Given{Method: mfa.Key}, s.proveKey(ctx, person, a, typed)
 	},
+	mfa.Mail: func(s *Service, ctx context.Context, _ directory.Person, a attempt, _ string) (Given, error) {
+		return Given{Method: mfa.Mail}, s.mfa.UseMailCode(ctx, a.mail)
+	},
 	mfa.Recovery: func(s *Service, ctx context.Context, person directory.Person, _ attempt, typed string) (Given, error) {
 		_, err := s.mfa.VerifyRecovery(ctx, actorOf(person), person.ID, typed)
 		return Given{Method: mfa.Recovery}, err
@@ -119,6 +122,13 @@ func (s *Service) postFactor(w http.ResponseWriter, r *http.Request) error {
 // in a transaction that carries the rest.
 func (s *Service) finishFactor(w http.ResponseWriter, r *http.Request, a attempt, person directory.Person, by mfa.Method, typed string, forget func(context.Context) error) error {
 	out := &held{header: w.Header().Clone()}
+	if by == mfa.Mail {
+		// Looked at before the transaction: a wrong code counts, whatever is undone.
+		var err error
+		if a.mail, err = s.mfa.CheckMailCode(r.Context(), mailOfFlow(person.ID, a.flow), typed); err != nil {
+			return err
+		}
+	}
 	err := s.db.InTx(r.Context(), func(ctx context.Context) error {
 		given, err := proveWith[by](s, ctx, person, a, typed)
 		if err != nil {

@@ -27,6 +27,7 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("POST /signin", s.postPassword)
 	page("GET /signin/factor", s.showStep)
 	page("POST /signin/factor", s.postFactor)
+	page("POST /signin/mailcode", s.postMailCode)
 	page("POST /signin/later", s.postLater)
 	page("GET /signin/passkey", s.askPasskey)
 	page("POST /signin/passkey", s.postPasskey)
@@ -56,6 +57,9 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("GET /account/recovery", s.showRecovery)
 	page("POST /account/recovery", s.postRecovery)
 	page("POST /account/recovery/noted", s.postRecoveryNoted)
+	page("GET /account/mail", s.showMail)
+	page("POST /account/mail", s.postMail)
+	page("POST /account/mail/confirm", s.postMailConfirm)
 	page("GET /account/card", s.showCard)
 	page("POST /account/card", s.postCard)
 	page("GET /account/sessions", s.showSessions)
@@ -110,6 +114,7 @@ type attempt struct {
 	app   Application
 	proof Proof
 	renew *renewal      // a PIN is chosen anew with what is being proven
+	mail  mfa.MailProof // the code by e-mail that was just right
 	trust time.Duration // this browser is to be trusted for so long, on what is being proven
 }
 

@@ -39,6 +39,8 @@ var stories = []struct{ action, outcome, reason, key string }{
 	{"mfa.remove", "ok", "", "account.history.remove"},
 	{"mfa.rename", "ok", "", "account.history.rename"},
 	{"mfa.reset", "ok", "", "account.history.reset"},
+	{"mfa.mailcode", "ok", "", "account.history.mailcode"},
+	{"mfa.mailcode", "refused", "", "account.history.mailcode.refused"},
 	{"mfa.recovery", "ok", "", "account.history.recovery"},
 	{"mfa.pass", "ok", "", "account.history.pass"},
 	{"mfa.pass.used", "ok", "", "account.history.pass.used"},

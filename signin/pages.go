@@ -103,6 +103,11 @@ func (s *Service) renderFactor(w http.ResponseWriter, r *http.Request, status in
 	if by == mfa.Passkey {
 		page.JS, page.Models = passkeyJS, mfa.ModelNames(step.Models)
 	}
+	if by == mfa.Mail {
+		if err := s.mailState(r.Context(), step.Person, a.flow, &page); err != nil {
+			return err
+		}
+	}
 	if need.mayTrust(a.flow) && by != mfa.Pass {
 		page.TrustDays = int((need.Trust + 12*time.Hour) / (24 * time.Hour))
 	}

@@ -199,7 +199,7 @@ func newRig(t *testing.T, d *db.DB, cfg Config) *rig {
 	g := &rig{t: t, d: d, people: newPeople()}
 	g.clock.Store(noon.UnixMicro())
 	g.audit = audit.New(d, g.now)
-	g.mfa = mfa.New(d, secret.NewSealer([32]byte{1}), g.audit, mfa.Config{Issuer: "Académie de Test"}, g.now)
+	g.mfa = mfa.New(d, secret.NewSealer([32]byte{1}), g.audit, mfa.Config{Issuer: "Académie de Test", MailCodes: mfa.MailCodeConfig{Enabled: true, OwnDomains: []string{"academie.test"}}}, g.now)
 	g.sessions = session.New(d, session.Config{Site: "provider", Now: g.now})
 	service, err := New(Dependencies{DB: d, Audit: g.audit, Directory: g.people, MFA: g.mfa, Sessions: g.sessions, Address: "http://id.test", Config: cfg, Now: g.now})
 	if err != nil {

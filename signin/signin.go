@@ -13,6 +13,7 @@
 //	POST /signin               name and password
 //	GET  /signin/factor        ?by= chooses among the factors of the person
 //	POST /signin/factor        the code of a second factor
+//	POST /signin/mailcode      sends a code by e-mail
 //	POST /signin/later         puts a factor off that will be required
 //	POST /signin/enrol         the first code of a new second factor
 //	GET  /signin/qr            the picture of the pending secret
@@ -30,6 +31,9 @@
 //	POST /account/totp/new
 //	GET  /account/recovery     recovery codes: how many are left, new ones
 //	POST /account/recovery
+//	GET  /account/mail         the address where codes go; POST sends a first one there
+//	POST /account/mail
+//	POST /account/mail/confirm the code that came: the address counts
 //	GET  /account/card         the printed card that locks the account
 //	POST /account/card
 //	GET  /account/sessions     the browsers that are signed in; POST ends one

@@ -59,10 +59,7 @@ func (s *Service) tell(ctx context.Context, actor audit.Actor, id, topic, key st
 	if errors.Is(err, directory.ErrUnknown) {
 		return nil // nobody to tell
 	}
-	l := i18n.French
-	if strings.HasPrefix(strings.ToLower(person.Language), "en") {
-		l = i18n.English
-	}
+	l := languageOf(person)
 	link, err := s.LockLink(ctx, id)
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ type AccountOverview struct {
 	Devices                     []AccountFactorInfo // trusted browsers
 	Passkeys                    bool                // can be made here
 	HasPasskey, HasTOTP         bool
+	MailCodes                   bool // codes may be sent by e-mail
 	OTPKeys                     bool // keys of the academy are with the person
 	Sessions                    []AccountSession
 	Since                       time.Time // of this sign-in
@@ -126,6 +127,18 @@ type AccountTOTP struct {
 }
 
 func (AccountTOTP) Template() string { return "account_totp.html" }
+
+// AccountMail is the address where codes go.
+type AccountMail struct {
+	Layout
+	Address string // that counts; may be empty
+	Factor  string // its ID
+	Pending string // where a code went that was not typed yet
+	Typed   string // an address that was not taken
+	Problem string // "", "empty" or "wrong" (the code), "address", "own" or "many"
+}
+
+func (AccountMail) Template() string { return "account_mail.html" }
 
 // AccountRecovery is about the recovery codes; Codes is filled once, when they
 // are made.

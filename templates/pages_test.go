@@ -4,7 +4,7 @@ package templates
 // TestEveryPageIsListed names those that are missing.
 var pages = []Page{
 	&AccountLock{}, &AccountLocked{}, &AccountNotme{},
-	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountKeys{}, &AccountOverview{}, &AccountPhrase{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
+	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountKeys{}, &AccountMail{}, &AccountOverview{}, &AccountPhrase{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
 	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
 	&HelpdeskImport{}, &HelpdeskKey{}, &HelpdeskKeys{}, &HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSchool{}, &HelpdeskSearch{},

@@ -44,9 +44,11 @@ type SigninFactor struct {
 	By        string   // the factor asked for: "totp", "passkey", "key", "mail", "recovery" or "pass"
 	Others    []string // what may be given instead
 	Models    []string // passkey: the only models that help, in words; empty: any
+	MailTo    string   // mail: where the code goes, most of it hidden
+	Sent      bool     // mail: a code is on its way
 	TrustDays int      // for how long this browser may be trusted; 0: not at all
 	Trusting  bool     // it was ticked before
-	Problem   string   // "", "empty", "wrong", "used", "locked"; of a key: "next", "pin", "pin-…"
+	Problem   string   // "", "empty", "wrong", "used", "locked"; of a key: "next", "pin"; of mail: "many", "own", "pin-…"
 	Minutes   int      // how long one waits when locked
 }
 

@@ -50,14 +50,15 @@ type AuditConfig struct {
 
 // ProviderConfig is the provider's part; absent Listen, it is not run.
 type ProviderConfig struct {
-	Listen      string            `yaml:"listen"`
-	Session     SessionConfig     `yaml:"session"`
-	SignIn      signin.Config     `yaml:"signin"`
-	Passkeys    mfa.PasskeyConfig `yaml:"passkeys"`
-	Passes      mfa.PassConfig    `yaml:"passes"`
-	OTPKeys     mfa.KeyConfig     `yaml:"otp_keys"`
-	Helpdesk    helpdesk.Config   `yaml:"helpdesk"`
-	Mail        mailer.Config     `yaml:"mail"`
+	Listen      string             `yaml:"listen"`
+	Session     SessionConfig      `yaml:"session"`
+	SignIn      signin.Config      `yaml:"signin"`
+	Passkeys    mfa.PasskeyConfig  `yaml:"passkeys"`
+	Passes      mfa.PassConfig     `yaml:"passes"`
+	OTPKeys     mfa.KeyConfig      `yaml:"otp_keys"`
+	MailCodes   mfa.MailCodeConfig `yaml:"mail_codes"`
+	Helpdesk    helpdesk.Config    `yaml:"helpdesk"`
+	Mail        mailer.Config      `yaml:"mail"`
 	oidc.Config `yaml:",inline"`
 }
 
@@ -181,6 +182,10 @@ func (c *Config) validateProvider() []Mistake {
 	all = append(all, c.mistakesOf("provider.otp_keys", c.Provider.OTPKeys.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.Helpdesk.Validate())...)
 	all = append(all, c.mistakesOf("provider", c.Provider.Mail.Validate())...)
+	all = append(all, c.mistakesOf("provider", c.Provider.MailCodes.Validate())...)
+	if c.Provider.MailCodes.Enabled && !c.Provider.Mail.Configured() {
+		all = append(all, c.mistake("provider.mail_codes.enabled", "needs provider.mail: the server that codes leave by"))
+	}
 	all = append(all, c.validateOrigin("provider.issuer", c.Provider.Issuer)...)
 	all = append(all, c.validateSession("provider.session", c.Provider.Session)...)
 	return all

@@ -40,7 +40,7 @@ var inventory = map[string]map[string]string{
 
 		"GET /signin": byFlow, "POST /signin": byFlow, "GET /signin/factor": byFlow, "POST /signin/factor": byFlow,
 		"GET /signin/enrol": byFlow, "POST /signin/enrol": byFlow, "GET /signin/qr": byFlow, "POST /signin/account": byFlow, "POST /signin/switch": byFlow,
-		"POST /signin/later": byFlow, "GET /signin/passkey": byFlow, "POST /signin/passkey": byFlow, "POST /signin/enrol/passkey": byFlow, "POST /signin/enrol/key": byFlow,
+		"POST /signin/later": byFlow, "POST /signin/mailcode": byFlow, "GET /signin/passkey": byFlow, "POST /signin/passkey": byFlow, "POST /signin/enrol/passkey": byFlow, "POST /signin/enrol/key": byFlow,
 		"GET /signin/lost": byAnyone,
 		"GET /account":     bySession, "GET /account/{$}": bySession, "GET /account/signout": bySession, "POST /account/signout": bySession,
 		"GET /helpdesk": byAnyone /* leads to the desk */, "GET /helpdesk/{$}": bySession, "GET /helpdesk/requests": bySession, "POST /helpdesk/requests/{id}": bySession, "GET /helpdesk/{sub}": bySession,
@@ -51,7 +51,7 @@ var inventory = map[string]map[string]string{
 		"GET /account/protect": bySession, "GET /account/factors/{id}": bySession, "POST /account/factors/{id}": bySession, "POST /account/factors/{id}/remove": bySession,
 		"GET /account/passkeys/new": bySession, "GET /account/passkeys/options": bySession, "POST /account/passkeys/new": bySession,
 		"GET /account/totp/new": bySession, "GET /account/totp/qr": bySession, "POST /account/totp/new": bySession,
-		"GET /account/key": bySession, "POST /account/key": bySession, "GET /account/recovery": bySession, "POST /account/recovery": bySession, "POST /account/recovery/noted": bySession, "GET /account/card": bySession, "POST /account/card": bySession,
+		"GET /account/key": bySession, "POST /account/key": bySession, "GET /account/mail": bySession, "POST /account/mail": bySession, "POST /account/mail/confirm": bySession, "GET /account/recovery": bySession, "POST /account/recovery": bySession, "POST /account/recovery/noted": bySession, "GET /account/card": bySession, "POST /account/card": bySession,
 		"GET /account/sessions": bySession, "POST /account/sessions": bySession, "GET /account/history": bySession,
 		"GET /account/lock": byAnyone /* asks for the card's code */, "POST /account/lock": byForm, "GET /account/notme": byAnyone /* asks for a link */, "POST /account/notme": byForm,
 		"GET /account/applications": bySession, "POST /account/applications": bySession,

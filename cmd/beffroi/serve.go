@@ -192,8 +192,12 @@ func (h *house) openProvider(ctx context.Context) error {
 	common(mux, site)
 	h.signin.Mount(mux, site)
 	h.provider.Mount(mux, site)
+	var codes helpdesk.Codes
+	if h.mfa.MailCodes() {
+		codes = h.signin.DeskCodes()
+	}
 	if h.desk, err = helpdesk.New(helpdesk.Dependencies{
-		DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Roll: h.directory, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
+		Codes: codes, DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Roll: h.directory, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
 	}); err != nil {
 		return err
 	}
@@ -235,7 +239,7 @@ func (h *house) openIdentity(ctx context.Context) (err error) {
 	}
 	h.closers = append(h.closers, h.directory.Close)
 	c := h.cfg.Provider
-	h.mfa = mfa.New(h.db, h.sealer, h.audit, mfa.Config{Issuer: h.cfg.Name, Passes: c.Passes, Keys: c.OTPKeys}, h.now)
+	h.mfa = mfa.New(h.db, h.sealer, h.audit, mfa.Config{Issuer: h.cfg.Name, Passes: c.Passes, Keys: c.OTPKeys, MailCodes: c.MailCodes}, h.now)
 	if err := h.mfa.UsePasskeys(c.Issuer, c.Passkeys); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // concern one like ours, T1 to T21 the traps of fosite v0.49.0 as they were proven against it, and the last are its
 // defects that Authelia's fork mended.
 var (
-	rows    = []int{1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38}
+	rows    = []int{1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38, 39}
 	traps   = 21
 	defects = []string{"RFC9068MustConditions", "ArgumentsAreCaseSensitive", "RefreshRequestedScope", "RefreshKeepsItsOriginalRequest", "RFC7523IssuedAt", "PKCE", "AbsentRedirectURI",
 		"IDTokenHint", "Revocation", "OmittedResponseMode", "BadRefreshToken", "RefreshedJWT", "SeveralAuthenticationMethods", "RulesAreHeldPerClient"}
