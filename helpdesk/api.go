@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -180,6 +181,10 @@ const orderMost = 8 << 10
 
 // callOrder carries out an order, once for each Idempotency-Key.
 func (d *Desk) callOrder(w http.ResponseWriter, r *http.Request, o operation, h Helper) error {
+	// A form's body is read for a token before it comes here (RFC 6750 §2.2).
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+		return d.writeProblem(w, say(http.StatusUnsupportedMediaType, "content_type", "send the order as Content-Type: application/json"))
+	}
 	raw, err := io.ReadAll(io.LimitReader(r.Body, orderMost+1))
 	if err != nil || len(raw) > orderMost {
 		return d.writeProblem(w, say(http.StatusRequestEntityTooLarge, "too_large", "an order has 8 KiB at most"))

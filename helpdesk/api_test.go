@@ -53,6 +53,7 @@ func (g *rig) call(server, method, path, token, body string, header ...string) a
 		g.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -113,6 +114,9 @@ func TestTicketingToolResetsUnderTheSameRules(t *testing.T) {
 		}
 		if a := g.call(server, "POST", "/api/helpdesk/people/ssmith/reset?everyone=1", token, order); a.status != 400 || a.body["reason"] != "unknown_parameter" {
 			t.Errorf("%d %v", a.status, a.body)
+		}
+		if a := g.call(server, "POST", "/api/helpdesk/people/ssmith/reset", token, order, "Content-Type", "application/x-www-form-urlencoded"); a.status != 415 || a.body["reason"] != "content_type" {
+			t.Errorf("as a form: %d %v", a.status, a.body)
 		}
 		if g.factors(sarah) != 1 {
 			t.Fatal("reset by one of those")

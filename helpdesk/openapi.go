@@ -54,6 +54,7 @@ func openAPI(issuer string) map[string]any {
 			call["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": ref("Order")}}}
 			responses["200"] = object{"description": "Done", "content": object{"application/json": object{"schema": ref("Done")}}}
 			responses["409"] = object{"description": "Nothing to do, or the same waits or runs already", "content": object{"application/json": object{"schema": ref("Problem")}}}
+			responses["415"] = object{"description": "The body is not sent as application/json"}
 			responses["422"] = object{"description": "No reason, or the caller was not verified", "content": object{"application/json": object{"schema": ref("Problem")}}}
 			if rules[o.order].second {
 				responses["202"] = object{"description": "A sensitive account: it waits for a second person", "content": object{"application/json": object{"schema": ref("Done")}}}

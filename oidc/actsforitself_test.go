@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"io"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -43,6 +44,15 @@ func TestOnlyAnApplicationsOwnTokenWithTheScopeActsForIt(t *testing.T) {
 		}
 		if id, _, _ := acts(own(""), "helpdesk:unlock", "helpdesk:read"); id != "tickets" {
 			t.Errorf("one scope of several: acts as %q", id)
+		}
+		order := httptest.NewRequest("POST", "/api/x", strings.NewReader(`{"reason":"lost"}`))
+		order.Header.Set("Authorization", "Bearer "+reset)
+		order.Header.Set("Content-Type", "application/json")
+		if id, err := w.p.ActsForItself(httptest.NewRecorder(), order, "helpdesk:reset"); id != "tickets" || err != nil {
+			t.Errorf("with an order as JSON: %q, %v", id, err)
+		}
+		if body, err := io.ReadAll(order.Body); string(body) != `{"reason":"lost"}` || err != nil {
+			t.Errorf("left of the order: %q, %v", body, err)
 		}
 		persons := w.tokens("tool", "scope", "openid profile").text("access_token")
 		for name, c := range map[string]struct {

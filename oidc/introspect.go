@@ -165,13 +165,13 @@ func (p *Provider) livingBearer(ctx context.Context, plain string) (*living, *Cl
 	return l, c, err
 }
 
-// ActsForItself returns the application behind a request's bearer token, which
+// ActsForItself returns the application behind a request's bearer token, in its header, which
 // must be one that it was given for itself (client_credentials) with one of the
 // scopes, and still may have them. Otherwise it has answered (RFC 6750 §3) and
 // the error is for the handler to return. A token of a person's application is
 // refused: what a person may do is not what the application may.
 func (p *Provider) ActsForItself(w http.ResponseWriter, r *http.Request, scopes ...string) (application string, err error) {
-	plain, err := bearerToken(r)
+	plain, err := headerToken(r)
 	if err != nil {
 		return "", p.writeBearerError(w, err)
 	}

@@ -91,12 +91,24 @@ func bearerToken(r *http.Request) (string, error) {
 		}
 		posted = form.Get("access_token")
 	}
-	headers := r.Header.Values("Authorization")
-	if len(headers) == 0 {
+	if len(r.Header.Values("Authorization")) == 0 {
 		return posted, nil
 	}
+	if posted != "" {
+		return "", refused(fosite.ErrInvalidRequest, "the token stands more than once")
+	}
+	return headerToken(r)
+}
+
+// headerToken finds the token in the header alone (RFC 6750 §2.1): for resources
+// whose requests have bodies of their own, which is left unread. Empty without one.
+func headerToken(r *http.Request) (string, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return "", nil
+	}
 	scheme, token, ok := strings.Cut(headers[0], " ")
-	if len(headers) > 1 || posted != "" {
+	if len(headers) > 1 {
 		return "", refused(fosite.ErrInvalidRequest, "the token stands more than once")
 	}
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
