@@ -19,6 +19,7 @@
 //	GET  /helpdesk/requests          what waits for a second person
 //	POST /helpdesk/requests/{id}     agrees, or refuses
 //	GET  /helpdesk/schools/{uai}     a school: who has no factor, keys, requests
+//	GET  /helpdesk/schools/{uai}/letters  how many would get an enrolment letter; POST writes them
 //	GET  /helpdesk/keys              OTP keys: stock, list, import
 //	POST /helpdesk/keys/import       takes a file in; read in the background
 //	GET  /helpdesk/keys/imports/{id} how far, the report, the question; POST decides
@@ -34,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"beffroi/directory"
@@ -62,8 +64,11 @@ type Dependencies struct {
 	Directory directory.Directory
 	MFA       *mfa.Service
 	SignIn    *signin.Service
-	Codes     Codes // nil: no codes are sent
-	Roll      Roll  // nil: there are no pages of schools
+	Codes     Codes  // nil: no codes are sent
+	Roll      Roll   // nil: there are no pages of schools
+	Name      string // of the academy, on letters
+	Address   string // of the provider, without a slash at the end: https://id.ac-lille.fr
+	Contact   string // whom to ask, on letters; empty: nobody is named
 	Config    Config
 	Zone      *time.Location // of the days of delegations
 	Log       *slog.Logger
@@ -80,6 +85,9 @@ type Desk struct {
 	signin    *signin.Service
 	codes     Codes
 	roll      Roll
+	name      string
+	address   string
+	contact   string
 	rules     *Rules
 	log       *slog.Logger
 	now       func() time.Time
@@ -100,7 +108,7 @@ func New(d Dependencies) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Desk{db: d.DB, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, mfa: d.MFA, signin: d.SignIn, codes: d.Codes, roll: d.Roll, rules: rules, log: d.Log, now: d.Now}, nil
+	return &Desk{db: d.DB, sealer: d.Sealer, audit: d.Audit, directory: d.Directory, mfa: d.MFA, signin: d.SignIn, codes: d.Codes, roll: d.Roll, name: d.Name, address: strings.TrimRight(d.Address, "/"), contact: d.Contact, rules: rules, log: d.Log, now: d.Now}, nil
 }
 
 // Mount adds the pages to the provider's routes.
@@ -114,6 +122,8 @@ func (d *Desk) Mount(mux web.Mux, site *web.Site) {
 	page("POST /helpdesk/{sub}/{action}", d.postAction)
 	d.mountKeys(page)
 	page("GET /helpdesk/schools/{uai}", d.showSchool)
+	page("GET /helpdesk/schools/{uai}/letters", d.showLetters)
+	page("POST /helpdesk/schools/{uai}/letters", d.postLetters)
 	page("GET /account/phrase", d.showPhrase)
 	page("POST /account/phrase", d.postPhrase)
 }

@@ -38,8 +38,8 @@ type Order struct {
 type Done struct {
 	Person  directory.Person
 	Removed int64     // Reset: factors
-	Code    string    // Pass: shown once, now
-	Ends    time.Time // Pass
+	Code    string    // Pass: shown once, now; Letter: stands in the letter
+	Ends    time.Time // Pass, Letter
 	Request string    // waits for a second person under this ID; nothing was done
 }
 
@@ -200,6 +200,10 @@ func (d *Desk) act(ctx context.Context, actor audit.Actor, o Order, done *Done, 
 		}
 		done.Code, err = d.mfa.IssuePass(ctx, actor, o.Person, mfa.PassOptions{Life: life, Once: !o.Often, EnrolOnly: !o.SignsIn, Reason: o.Reason})
 		done.Ends = d.now().Add(life)
+		return err
+	case Letter:
+		done.Code, err = d.mfa.IssuePass(ctx, actor, o.Person, mfa.PassOptions{Letter: true, Reason: o.Reason})
+		done.Ends = d.now().Add(d.mfa.Passes().Letter)
 		return err
 	case Unlock:
 		state, err := d.signin.LockState(ctx, done.Person.Login)

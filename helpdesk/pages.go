@@ -343,7 +343,7 @@ var actionKeys = map[Action]string{
 
 // effects say what a button brings about, under it.
 var effects = map[Action]string{
-	Reset: "helpdesk.effect.reset", Pass: "helpdesk.effect.pass", Unlock: "helpdesk.effect.unlock", Lock: "helpdesk.effect.lock", Open: "helpdesk.effect.open", Sessions: "helpdesk.effect.sessions",
+	Reset: "helpdesk.effect.reset", Pass: "helpdesk.effect.pass", Letter: "helpdesk.effect.letter", Unlock: "helpdesk.effect.unlock", Lock: "helpdesk.effect.lock", Open: "helpdesk.effect.open", Sessions: "helpdesk.effect.sessions",
 }
 
 // actions are the buttons of a person's page: what may be done, and why not the
@@ -351,7 +351,7 @@ var effects = map[Action]string{
 func (d *Desk) actions(r *http.Request, h Helper, p directory.Person, page *templates.HelpdeskPerson) []templates.HelpdeskAction {
 	var all []templates.HelpdeskAction
 	locked := !page.LockedSince.IsZero()
-	for _, a := range []Action{Unlock, Reset, Pass, Open, Sessions, Lock} {
+	for _, a := range []Action{Unlock, Reset, Pass, Letter, Open, Sessions, Lock} {
 		switch {
 		case a == Unlock && page.Passwords == 0 && page.Codes == 0, a == Open && !locked, a == Lock && locked, a == Sessions && page.Sessions == 0:
 			continue
@@ -433,7 +433,7 @@ func (d *Desk) postAction(w http.ResponseWriter, r *http.Request) error {
 		return d.postCode(w, r, h, p)
 	}
 	o := Order{Action: Action(r.PathValue("action")), Person: p.ID, Reason: web.Field(r, "reason"), Factor: web.Field(r, "factor"), Serial: web.Field(r, "serial")}
-	if o.Action == Read || o.Action == Approve || o.Action == Letter || actionKeys[o.Action] == "" {
+	if o.Action == Read || o.Action == Approve || actionKeys[o.Action] == "" {
 		return web.Fail(http.StatusNotFound, "web.error.not_found", nil)
 	}
 	word := string(o.Action)
@@ -457,6 +457,8 @@ func (d *Desk) postAction(w http.ResponseWriter, r *http.Request) error {
 	switch no := Refused(err); {
 	case err == nil && done.Request != "":
 		return web.Redirect(w, r, personPath(p.ID)+"?done=asked")
+	case err == nil && done.Code != "" && o.Action == Letter:
+		return d.writeLetters(w, done)
 	case err == nil && done.Code != "":
 		f.pass, f.reason = &done, ""
 		return d.renderPerson(w, r, http.StatusOK, h, p, f)
@@ -532,6 +534,8 @@ func (d *Desk) postRequest(w http.ResponseWriter, r *http.Request) error {
 	}
 	done, q, err := d.Decide(r.Context(), h, r.PathValue("id"), answer == "yes", web.Field(r, "reason"))
 	switch no := Refused(err); {
+	case err == nil && done.Code != "" && q.Order.Action == Letter:
+		return d.writeLetters(w, done)
 	case err == nil && done.Code != "":
 		return d.renderRequests(w, r, http.StatusOK, h, "", &done)
 	case err == nil:

@@ -144,7 +144,7 @@ func newRig(t *testing.T, d *db.DB, change func(*Config)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	if g.desk, err = New(Dependencies{DB: d, Sealer: sealer, Audit: g.audit, Directory: g.people, MFA: g.mfa, SignIn: g.signin, Roll: g.people, Config: c, Now: g.now}); err != nil {
+	if g.desk, err = New(Dependencies{DB: d, Sealer: sealer, Audit: g.audit, Directory: g.people, MFA: g.mfa, SignIn: g.signin, Roll: g.people, Name: "Académie de Test", Address: "http://id.test", Contact: "03 20 00 00 00", Config: c, Now: g.now}); err != nil {
 		t.Fatal(err)
 	}
 	base, _ := url.Parse("http://id.test")

@@ -67,7 +67,7 @@ func (d *Desk) showSchool(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := &templates.HelpdeskSchool{UAI: uai, People: len(people)}
+	page := &templates.HelpdeskSchool{UAI: uai, People: len(people), Letters: d.mayWrite(h, uai)}
 	counts := map[mfa.Method]int{}
 	for _, p := range people {
 		held := mfa.Held{}

@@ -477,14 +477,34 @@ func TestPassNeedsAReasonAndALifeWithinBounds(t *testing.T) {
 	if _, err := s.IssuePass(ctx, audit.Actor{}, "p1", PassOptions{Reason: "x"}); err == nil || held(t, s, "p1")[Pass] != 0 {
 		t.Errorf("nobody issued a pass: %v", err)
 	}
+	code, err := s.IssuePass(ctx, me, "p1", PassOptions{Letter: true, Life: time.Minute, Reason: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.Factors(ctx, "p1"); err != nil || len(all) != 1 || all[0].Detail != PassEnrols || all[0].Left != 1 || all[0].Ends.Sub(s.now()) != 30*24*time.Hour {
+		t.Errorf("a letter's pass: %+v, %v", all, err)
+	}
+	if holders, err := s.PassHolders(ctx); err != nil || len(holders) != 1 || !holders["p1"] {
+		t.Errorf("holders %v, %v", holders, err)
+	}
+	if use, err := s.VerifyPass(ctx, me, "p1", code); err != nil || !use.EnrolOnly {
+		t.Errorf("%+v, %v", use, err)
+	}
+	if holders, err := s.PassHolders(ctx); err != nil || len(holders) != 0 {
+		t.Errorf("a used pass is held: %v, %v", holders, err)
+	}
 	for c, wrong := range map[PassConfig]int{
-		{}:                           0,
-		{Life: 15 * time.Minute}:     0,
-		{Most: 30 * time.Minute}:     0,
-		{Life: time.Minute}:          1,
-		{Most: 48 * time.Hour}:       1,
-		{Life: time.Second, Most: 1}: 2,
-		{Life: 10 * time.Hour}:       1,
+		{}:                                           0,
+		{Life: 15 * time.Minute}:                     0,
+		{Most: 30 * time.Minute}:                     0,
+		{Life: time.Minute}:                          1,
+		{Most: 48 * time.Hour}:                       1,
+		{Life: time.Second, Most: 1}:                 2,
+		{Life: 10 * time.Hour}:                       1,
+		{Letter: 24 * time.Hour}:                     0,
+		{Letter: time.Hour}:                          1,
+		{Letter: 61 * 24 * time.Hour}:                1,
+		{Letter: -time.Hour}:                         1,
 		{Life: 10 * time.Hour, Most: 12 * time.Hour}: 0,
 	} {
 		if errs := c.Validate(); len(errs) != wrong {

@@ -26,10 +26,17 @@ const (
 // allows, or shorter than anybody needs to use it.
 var ErrPassLife = errors.New("mfa: a pass cannot live that long or short")
 
+// The bounds of the life of a pass that travels by letter.
+const (
+	letterLeast = 24 * time.Hour
+	letterMost  = 60 * 24 * time.Hour
+)
+
 // PassConfig bounds temporary access passes.
 type PassConfig struct {
-	Life time.Duration `yaml:"life"` // when nothing else is asked: 1 hour
-	Most time.Duration `yaml:"most"` // the longest that a helper may give: 8 hours
+	Life   time.Duration `yaml:"life"`   // when nothing else is asked: 1 hour
+	Most   time.Duration `yaml:"most"`   // the longest that a helper may give: 8 hours
+	Letter time.Duration `yaml:"letter"` // that of an enrolment letter: 30 days
 }
 
 // Validate reports every value that makes no sense, by its key.
@@ -42,6 +49,9 @@ func (c PassConfig) Validate() []error {
 		if one.v != 0 && (one.v < passLeast || one.v > passMost) {
 			errs = append(errs, fmt.Errorf("passes.%s: must be between %s and %s", one.key, passLeast, passMost))
 		}
+	}
+	if c.Letter != 0 && (c.Letter < letterLeast || c.Letter > letterMost) {
+		errs = append(errs, fmt.Errorf("passes.letter: must be between %s and %s", letterLeast, letterMost))
 	}
 	if d := c.withDefaults(); len(errs) == 0 && d.Life > d.Most {
 		errs = append(errs, fmt.Errorf("passes.life: is longer than passes.most, %s", d.Most))
@@ -56,6 +66,9 @@ func (c PassConfig) withDefaults() PassConfig {
 	if c.Life == 0 {
 		c.Life = min(time.Hour, c.Most)
 	}
+	if c.Letter == 0 {
+		c.Letter = 30 * 24 * time.Hour
+	}
 	return c
 }
 
@@ -67,6 +80,7 @@ type PassOptions struct {
 	Life      time.Duration // zero: the configured life
 	Once      bool          // good for one sign-in; else until it ends
 	EnrolOnly bool          // good for enrolling a factor and nothing else
+	Letter    bool          // goes by post: once, for enrolling only, and as long as a letter is good
 	Reason    string        // why, for the audit: needed
 }
 
@@ -129,10 +143,12 @@ func (s *Service) IssuePass(ctx context.Context, actor audit.Actor, person strin
 	if o.Reason == "" {
 		return "", ErrReason
 	}
-	if o.Life == 0 {
+	if o.Letter {
+		o.Life, o.Once, o.EnrolOnly = s.passes.Letter, true, true
+	} else if o.Life == 0 {
 		o.Life = s.passes.Life
 	}
-	if o.Life < passLeast || o.Life > s.passes.Most {
+	if !o.Letter && (o.Life < passLeast || o.Life > s.passes.Most) {
 		return "", fmt.Errorf("%w: %s is not between %s and %s", ErrPassLife, o.Life, passLeast, s.passes.Most)
 	}
 	code := newCode(passBits / 5)
@@ -152,9 +168,11 @@ func (s *Service) IssuePass(ctx context.Context, actor audit.Actor, person strin
 		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "added", Factor: f, Reason: o.Reason}); err != nil {
 			return err
 		}
-		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.pass", Target: person, Outcome: "ok", Detail: map[string]string{
-			"reason": o.Reason, "life": o.Life.String(), "once": strconv.FormatBool(o.Once), "enrol_only": strconv.FormatBool(o.EnrolOnly), "factor": f.ID,
-		}})
+		detail := map[string]string{"reason": o.Reason, "life": o.Life.String(), "once": strconv.FormatBool(o.Once), "enrol_only": strconv.FormatBool(o.EnrolOnly), "factor": f.ID}
+		if o.Letter {
+			detail["letter"] = "true"
+		}
+		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.pass", Target: person, Outcome: "ok", Detail: detail})
 	})
 	if err != nil {
 		return "", err
@@ -214,6 +232,21 @@ func (s *Service) passNotGood(ctx context.Context, person, hash string) error {
 		return ErrUsedCode
 	}
 	return ErrWrongCode
+}
+
+// PassHolders tells who has a pass that is still good, of everybody: for letters
+// to a school, not for a sign-in.
+func (s *Service) PassHolders(ctx context.Context) (map[string]bool, error) {
+	people, err := db.All(ctx, s.db, func(scan func(...any) error) (id string, err error) { return id, scan(&id) },
+		"SELECT person FROM mfa_pass WHERE ends > $1 AND (once = 0 OR uses = 0)", db.At(s.now()))
+	if err != nil {
+		return nil, fmt.Errorf("who holds a pass: %w", err)
+	}
+	all := make(map[string]bool, len(people))
+	for _, id := range people {
+		all[id] = true
+	}
+	return all, nil
 }
 
 // RevokePass takes the person's pass back; none is no error.

@@ -37,6 +37,7 @@ func (s *Service) Mount(mux web.Mux, site *web.Site) {
 	page("POST /signin/enrol", s.postEnrol)
 	page("GET /signin/qr", s.showQR)
 	page("GET /signin/lost", s.showLost)
+	page("GET /enrol", s.showLetter)
 	page("POST /signin/account", s.postAccount)
 	page("POST /signin/switch", s.postSwitch)
 

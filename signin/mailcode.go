@@ -17,8 +17,8 @@ import (
 	"beffroi/templates"
 )
 
-// languageOf is the language in which a person is written to.
-func languageOf(person directory.Person) i18n.Lang {
+// LanguageOf is the language in which a person is written to.
+func LanguageOf(person directory.Person) i18n.Lang {
 	if strings.HasPrefix(strings.ToLower(person.Language), "en") {
 		return i18n.English
 	}
@@ -41,7 +41,7 @@ func (s *Service) sendMailCode(ctx context.Context, actor audit.Actor, person di
 		return "", mfa.ErrNoFactor
 	}
 	return s.mfa.SendMailCode(ctx, actor, c, mfa.MailTo{Typed: typed, Mailboxes: mailboxes(person)}, func(ctx context.Context, address, code string, life time.Duration) error {
-		l := languageOf(person)
+		l := LanguageOf(person)
 		lines := []string{
 			i18n.T(l, "mail.hello", "name", displayName(person)), "", i18n.T(l, codeWords[c.Purpose]), "", "    " + code[:4] + " " + code[4:], "",
 			i18n.T(l, "mail.code.life", "n", int(life/time.Minute)), i18n.T(l, "mail.code.notme"),

@@ -103,6 +103,9 @@ func (s *Service) renderFactor(w http.ResponseWriter, r *http.Request, status in
 	if by == mfa.Passkey {
 		page.JS, page.Models = passkeyJS, mfa.ModelNames(step.Models)
 	}
+	if by == mfa.Pass {
+		page.JS = letterJS
+	}
 	if by == mfa.Mail {
 		if err := s.mailState(r.Context(), step.Person, a.flow, &page); err != nil {
 			return err

@@ -59,7 +59,7 @@ func (s *Service) tell(ctx context.Context, actor audit.Actor, id, topic, key st
 	if errors.Is(err, directory.ErrUnknown) {
 		return nil // nobody to tell
 	}
-	l := languageOf(person)
+	l := LanguageOf(person)
 	link, err := s.LockLink(ctx, id)
 	if err != nil {
 		return err

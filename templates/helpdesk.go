@@ -213,6 +213,7 @@ type HelpdeskSchool struct {
 	Without []HelpdeskWho   // people without any
 	Keys    []HelpdeskOTPKey
 	Waiting int
+	Letters bool // the helper may write to those without
 }
 
 func (HelpdeskSchool) Template() string { return "helpdesk_school.html" }
@@ -222,3 +223,20 @@ type HelpdeskCount struct {
 	Kind string
 	N    int
 }
+
+// HelpdeskLetters asks before enrolment letters are written to a school.
+type HelpdeskLetters struct {
+	Layout
+	UAI     string
+	Who     string // "again": also to those who have a letter
+	People  int    // letters there would be
+	Names   []HelpdeskWho
+	Have    int           // people whose letter is still good
+	More    bool          // others come with the next letters
+	Out     []HelpdeskWho // left out; Title says why
+	Days    int           // that a letter is good
+	Typed   string
+	Problem string
+}
+
+func (HelpdeskLetters) Template() string { return "helpdesk_letters.html" }

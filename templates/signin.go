@@ -37,6 +37,15 @@ type SigninChoice struct {
 
 func (SigninChoice) Template() string { return "signin_choice.html" }
 
+// SigninLetter is where an enrolment letter leads.
+type SigninLetter struct {
+	Layout
+	Name    string // who is signed in here, perhaps somebody else
+	Contact SigninContact
+}
+
+func (SigninLetter) Template() string { return "signin_letter.html" }
+
 // SigninFactor asks for the code of a second factor.
 type SigninFactor struct {
 	Layout

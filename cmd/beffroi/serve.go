@@ -197,7 +197,7 @@ func (h *house) openProvider(ctx context.Context) error {
 		codes = h.signin.DeskCodes()
 	}
 	if h.desk, err = helpdesk.New(helpdesk.Dependencies{
-		Codes: codes, DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Roll: h.directory, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
+		Codes: codes, DB: h.db, Sealer: h.sealer, Audit: h.audit, Directory: h.directory, MFA: h.mfa, SignIn: h.signin, Roll: h.directory, Name: h.cfg.Name, Address: c.Issuer, Contact: c.SignIn.HelpdeskContact, Config: c.Helpdesk, Zone: h.signin.Zone(), Log: h.log, Now: h.now,
 	}); err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
-// Package letter writes the letters that the academy prints: one A4 page of
-// PDF with who writes to whom, paragraphs, steps and the picture of an address
+// Package letter writes the letters that the academy prints: an A4 page of
+// PDF each, with who writes to whom, paragraphs, steps and the picture of an address
 // to be scanned. It folds into a window envelope (C5/6, window on the right, as
 // French offices use it).
 //
@@ -46,9 +46,16 @@ const (
 	lineHeight  = 5.4
 )
 
-// Write writes the letter as PDF 1.4. The error says what is wrong with a
-// picture, or that the fonts were not built in (make assets).
-func (l Letter) Write(w io.Writer, written time.Time) error {
+// Write writes the letter as PDF 1.4, as WriteAll does with several.
+func (l Letter) Write(w io.Writer, written time.Time) error { return WriteAll(w, written, l) }
+
+// WriteAll writes letters as the pages of one PDF 1.4, which bears the subject
+// and the language of the first. The error says what is wrong with a picture, or
+// that the fonts were not built in (make assets).
+func WriteAll(w io.Writer, written time.Time, all ...Letter) error {
+	if len(all) == 0 {
+		return errors.New("write letters: there are none")
+	}
 	regular, bold, err := fonts()
 	if err != nil {
 		return err
@@ -56,14 +63,24 @@ func (l Letter) Write(w io.Writer, written time.Time) error {
 	p := fpdf.New("P", "mm", "A4", "")
 	p.SetCreationDate(written)
 	p.SetModificationDate(written)
-	p.SetTitle(l.Subject, true)
-	p.SetLang(l.Lang)
+	p.SetTitle(all[0].Subject, true)
+	p.SetLang(all[0].Lang)
 	p.SetMargins(margin, margin, margin)
-	p.SetAutoPageBreak(true, margin)
 	p.AddUTF8FontFromBytes("dejavu", "", regular)
 	p.AddUTF8FontFromBytes("dejavu", "B", bold)
-	p.AddPage()
+	for i, l := range all {
+		l.page(p, fmt.Sprintf("picture %d", i))
+	}
+	if err := p.Output(w); err != nil {
+		return fmt.Errorf("write letter: %w", err)
+	}
+	return nil
+}
 
+// page adds the letter; its picture is kept under the name.
+func (l Letter) page(p *fpdf.Fpdf, name string) {
+	p.SetAutoPageBreak(true, margin)
+	p.AddPage()
 	p.SetFont("dejavu", "B", 10.5)
 	for i, line := range l.From {
 		if i == 1 {
@@ -95,8 +112,8 @@ func (l Letter) Write(w io.Writer, written time.Time) error {
 	}
 	if len(l.Picture) > 0 {
 		p.Ln(4)
-		p.RegisterImageOptionsReader("picture", fpdf.ImageOptions{ImageType: "PNG"}, bytes.NewReader(l.Picture))
-		p.ImageOptions("picture", (pageWidth-pictureSide)/2, p.GetY(), pictureSide, pictureSide, true, fpdf.ImageOptions{ImageType: "PNG"}, 0, "")
+		p.RegisterImageOptionsReader(name, fpdf.ImageOptions{ImageType: "PNG"}, bytes.NewReader(l.Picture))
+		p.ImageOptions(name, (pageWidth-pictureSide)/2, p.GetY(), pictureSide, pictureSide, true, fpdf.ImageOptions{ImageType: "PNG"}, 0, "")
 		p.Ln(1)
 		p.SetFont("dejavu", "", 9)
 		p.MultiCell(0, 4.6, l.Caption, "", "C", false)
@@ -110,10 +127,6 @@ func (l Letter) Write(w io.Writer, written time.Time) error {
 		p.SetFont("dejavu", "", 8)
 		p.MultiCell(0, 4, l.Foot, "", "C", false)
 	}
-	if err := p.Output(w); err != nil {
-		return fmt.Errorf("write letter: %w", err)
-	}
-	return nil
 }
 
 func paragraphs(p *fpdf.Fpdf, all []string) {

@@ -72,6 +72,27 @@ func TestALongNameGoesOnTheNextLine(t *testing.T) {
 	}
 }
 
+func TestManyLettersAreAsManyPages(t *testing.T) {
+	one, other := sample(t), sample(t)
+	other.To[0], other.Subject = "Zoé Ñandú", "Votre autre second facteur"
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 90, 90))); err != nil {
+		t.Fatal(err)
+	}
+	other.Picture = picture.Bytes()
+	var pdf bytes.Buffer
+	if err := WriteAll(&pdf, time.Now(), one, other, one); err != nil {
+		t.Fatal(err)
+	}
+	words, pages := text(t, pdf.Bytes())
+	if pages != 3 || strings.Count(words, one.To[0]) != 2 || strings.Count(words, other.To[0]) != 1 || strings.Count(words, one.Foot) != 3 {
+		t.Errorf("%d pages:\n%s", pages, words)
+	}
+	if err := WriteAll(&pdf, time.Now()); err == nil {
+		t.Error("no letter was written")
+	}
+}
+
 func TestABrokenPictureIsAnError(t *testing.T) {
 	l := sample(t)
 	l.Picture = []byte("not a picture")
