@@ -47,7 +47,7 @@ type shared struct {
 func newWorld(t *testing.T, b *rig.Beffroi, enrolled ...string) *world {
 	t.Helper()
 	w := &world{Beffroi: b, people: map[string]*visitor.Person{}, browsers: map[string]*shared{}}
-	for _, login := range []string{"mdupont", "jmartin", "ssmith", "plefebvre", "aadmin", "xpartenaire"} {
+	for _, login := range []string{"mdupont", "jmartin", "ssmith", "plefebvre", "lwattrelos", "aadmin", "xpartenaire"} {
 		p := &visitor.Person{Login: login, Password: "Beffroi-59!"}
 		if slices.Contains(enrolled, login) {
 			phone, err := visitor.NewAuthenticator(rig.DemoTOTPSecret)
