@@ -213,7 +213,7 @@ var axe = sync.OnceValues(func() (string, error) {
 	return string(text), nil
 })
 
-// accessible fails the test for every serious barrier on the page (WCAG 2.2 A and AA), and for a page without language, title or heading.
+// accessible fails the test for every barrier on the page (WCAG 2.2 A and AA), and for a page without language, title or heading.
 func (b *tab) accessible(name string) {
 	b.t.Helper()
 	source, err := axe()
@@ -224,7 +224,7 @@ func (b *tab) accessible(name string) {
 		b.t.Fatalf("%s: load axe: %v", name, err)
 	}
 	found, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], iframes: false}).then(r => JSON.stringify(
-		r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + n.failureSummary).join(' | '))))`, chromedp.EvalAwaitPromise))
+		r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + n.failureSummary).join(' | '))))`, chromedp.EvalAwaitPromise))
 	if err != nil {
 		b.t.Fatalf("%s: run axe: %v", name, err)
 	}

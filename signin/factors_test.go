@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +39,46 @@ func (g *rig) pass(person string, o mfa.PassOptions) string {
 func (b *browser) factor(a answer, by, code string, more ...string) answer {
 	b.g.t.Helper()
 	return b.post("/signin/factor?"+flowOf(a), append([]string{"by", by, "code", code}, more...)...)
+}
+
+func TestOneOfAHundredPostsOfACodeGetsIn(t *testing.T) {
+	each(t, Config{FactorLimit: 100, AddressLimit: 1000, PasswordLimit: 100}, func(t *testing.T, g *rig) {
+		g.enrol("id-mdupont")
+		recovery := g.recovery("id-mdupont")[0]
+		for by, code := range map[string]func() string{
+			"totp": func() string {
+				g.advance(31 * time.Second)
+				code, err := g.mfa.Code(context.Background(), "id-mdupont")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return code
+			},
+			"recovery": func() string { return recovery },
+			"pass":     func() string { return g.pass("id-mdupont", mfa.PassOptions{Life: time.Hour, Once: true}) },
+		} {
+			browsers, pages := make([]*browser, 100), make([]answer, 100)
+			for i := range browsers {
+				browsers[i] = g.browser()
+				pages[i] = browsers[i].password(browsers[i].get("/begin?app=strong"), "mdupont", rightPassword)
+				want(t, pages[i], "factor")
+			}
+			typed := code()
+			var in atomic.Int64
+			var all sync.WaitGroup
+			for i, b := range browsers {
+				all.Go(func() {
+					if strings.HasPrefix(asks(b.factor(pages[i], by, typed)), "done") {
+						in.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			if in.Load() != 1 {
+				t.Errorf("%s: %d got in", by, in.Load())
+			}
+		}
+	})
 }
 
 func TestRecoveryCodeStandsForALostPhone(t *testing.T) {
