@@ -121,14 +121,14 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 func (b *tab) open(address string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(address))
-	b.until("document.readyState === 'complete'")
+	b.until("true")
 }
 
-// until waits for a JavaScript condition, across navigations.
+// until waits for a JavaScript condition on a page that is wholly there, across navigations.
 func (b *tab) until(condition string) {
 	b.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(30 * time.Millisecond) {
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+condition+")"))
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("document.readyState === 'complete' && !!("+condition+")"))
 		if err == nil && ok {
 			return
 		}
@@ -156,14 +156,14 @@ func (b *tab) leaves(steps ...chromedp.Action[chromedp.Void]) {
 		return err
 	}))
 	b.do(steps...)
-	b.until("!window.beffroiStays && document.readyState === 'complete'")
+	b.until("!window.beffroiStays")
 }
 
 // to does something and waits until the page has become what it should, with or without another page being loaded.
 func (b *tab) to(condition string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	b.do(steps...)
-	b.until("(" + condition + ") && document.readyState === 'complete'")
+	b.until(condition)
 }
 
 // keys types on the keyboard, wherever the focus is.

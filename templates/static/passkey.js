@@ -35,10 +35,11 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
     }
   });
   async function wait() {
-    if (!(await window.PublicKeyCredential.isConditionalMediationAvailable?.())) return;
     waiting = new AbortController();
+    const { signal } = waiting;
+    if (!(await window.PublicKeyCredential.isConditionalMediationAvailable?.())) return;
     try {
-      send(form, await ask(form, waiting.signal));
+      send(form, await ask(form, signal));
     } catch {
       // nobody chose a passkey in the name field, or another request took its place
     }
@@ -57,7 +58,7 @@ if (able && accepted) {
 async function ask(form, signal) {
   const address = new URL(form.dataset.options, location.href);
   if (signal) address.searchParams.set("wait", "1");
-  const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" } });
+  const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" }, signal });
   if (!response.ok) throw new Error(response.status === 410 ? "expired" : "refused");
   const publicKey = read(await response.json());
   return form.dataset.passkey === "create"
