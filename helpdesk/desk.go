@@ -20,6 +20,8 @@
 //	POST /helpdesk/requests/{id}     agrees, or refuses
 //	GET  /helpdesk/schools/{uai}     a school: who has no factor, keys, requests
 //	GET  /helpdesk/schools/{uai}/letters  how many would get an enrolment letter; POST writes them
+//	GET  /helpdesk/follow-up         who has which factor by school, resets by week, keys that could come back
+//	GET  /helpdesk/follow-up.csv     the same for a spreadsheet
 //	GET  /helpdesk/keys              OTP keys: stock, list, import
 //	POST /helpdesk/keys/import       takes a file in; read in the background
 //	GET  /helpdesk/keys/imports/{id} how far, the report, the question; POST decides
@@ -91,6 +93,7 @@ type Desk struct {
 	rules     *Rules
 	log       *slog.Logger
 	now       func() time.Time
+	counts    counts
 }
 
 // New makes the desk.
@@ -124,6 +127,8 @@ func (d *Desk) Mount(mux web.Mux, site *web.Site) {
 	page("GET /helpdesk/schools/{uai}", d.showSchool)
 	page("GET /helpdesk/schools/{uai}/letters", d.showLetters)
 	page("POST /helpdesk/schools/{uai}/letters", d.postLetters)
+	page("GET /helpdesk/follow-up", d.showFollowUp)
+	page("GET /helpdesk/follow-up.csv", d.showFollowUpCSV)
 	page("GET /account/phrase", d.showPhrase)
 	page("POST /account/phrase", d.postPhrase)
 }

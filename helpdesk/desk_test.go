@@ -107,6 +107,8 @@ var matrix = map[string]map[string]string{
 	"GET /helpdesk/schools/{uai}":          {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"GET /helpdesk/schools/{uai}/letters":  {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "refused", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"POST /helpdesk/schools/{uai}/letters": {"nobody": "sign-in", "a teacher": "refused", "a helper": "gone", "a head of school": "refused", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/follow-up":              {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
+	"GET /helpdesk/follow-up.csv":          {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"GET /helpdesk/keys":                   {"nobody": "sign-in", "a teacher": "refused", "a helper": "ok", "a head of school": "ok", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"POST /helpdesk/keys/import":           {"nobody": "sign-in", "a teacher": "refused", "a helper": "form", "a head of school": "form", "a helper with a password": "sign-in", "a stale helper": "sign-in"},
 	"GET /helpdesk/keys/imports/{id}":      {"nobody": "sign-in", "a teacher": "refused", "a helper": "missing", "a head of school": "missing", "a helper with a password": "sign-in", "a stale helper": "sign-in"},

@@ -150,7 +150,7 @@ func (d *Desk) renderKeys(w http.ResponseWriter, r *http.Request, status int, h 
 func (d *Desk) keyInfo(k mfa.OTPKey) templates.HelpdeskOTPKey {
 	return templates.HelpdeskOTPKey{
 		Serial: k.Serial, Model: k.Model, Kind: k.Algorithm, Digits: k.Digits, State: string(k.State), School: k.School, Person: k.Person, Holder: k.Holder, Lot: k.Lot, Overdue: k.Overdue(d.now()),
-		Drift: int(k.Drift / time.Second), Ends: d.signin.Local(k.Ends), Created: d.signin.Local(k.Created), Handed: d.signin.Local(k.Handed), Activated: d.signin.Local(k.Activated), Used: d.signin.Local(k.Used),
+		Drift: int(k.Drift / time.Second), Ends: d.signin.Local(k.Until()), Created: d.signin.Local(k.Created), Handed: d.signin.Local(k.Handed), Activated: d.signin.Local(k.Activated), Used: d.signin.Local(k.Used),
 	}
 }
 
@@ -440,7 +440,7 @@ func (d *Desk) showReceipt(w http.ResponseWriter, r *http.Request) error {
 		After:      []string{text(r, "helpdesk.receipt.sign", "name", k.Holder), text(r, "helpdesk.receipt.gives", "name", nameOf(h.Person))},
 	}
 	if !k.Ends.IsZero() {
-		l.Paragraphs = append(l.Paragraphs, text(r, "helpdesk.receipt.loan", "date", i18n.Date(web.Lang(r.Context()), d.signin.Local(k.Ends), "day")))
+		l.Paragraphs = append(l.Paragraphs, text(r, "helpdesk.receipt.loan", "date", i18n.Date(web.Lang(r.Context()), d.signin.Local(k.Until()), "day")))
 	}
 	var b bytes.Buffer
 	if err := l.Write(&b, d.now()); err != nil {

@@ -59,7 +59,7 @@ func (d *Desk) showSearch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	_, _, noKeys := d.rules.KeySchools(h, d.now())
-	page := &templates.HelpdeskSearch{Query: q, Keys: noKeys == nil}
+	page := &templates.HelpdeskSearch{Query: q, Keys: noKeys == nil, FollowUp: d.roll != nil}
 	for _, one := range d.rules.Serving(h, d.now()) {
 		page.Serves = append(page.Serves, templates.HelpdeskServes{Name: one.Name, Schools: one.Schools, Until: one.Until, Everyone: one.Everyone})
 	}

@@ -79,7 +79,7 @@ func (d *Desk) showSchool(w http.ResponseWriter, r *http.Request) error {
 			page.Without = append(page.Without, templates.HelpdeskWho{ID: p.ID, Name: p.DisplayName, Login: p.Login})
 		}
 	}
-	for _, m := range []mfa.Method{mfa.Passkey, mfa.Key, mfa.TOTP, mfa.Mail, mfa.Recovery} {
+	for _, m := range []mfa.Method{mfa.Passkey, mfa.Key, mfa.TOTP, mfa.Mail} {
 		page.Counts = append(page.Counts, templates.HelpdeskCount{Kind: string(m), N: counts[m]})
 	}
 	for _, state := range []mfa.KeyState{mfa.KeyAssigned, mfa.KeyStock, mfa.KeyReturned} {

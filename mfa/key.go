@@ -92,6 +92,14 @@ type OTPKey struct {
 // Overdue tells whether the key was lent and should have come back.
 func (k OTPKey) Overdue(now time.Time) bool { return !k.Ends.IsZero() && now.After(k.Ends) }
 
+// Until is the last moment of a loan, on its last day; zero when it is none.
+func (k OTPKey) Until() time.Time {
+	if k.Ends.IsZero() {
+		return k.Ends
+	}
+	return k.Ends.Add(-time.Microsecond)
+}
+
 // InHand tells whether the key is with its person.
 func (k OTPKey) InHand() bool {
 	return slices.Contains([]KeyState{KeyHanded, KeyLoaned, KeyActive, KeyBlocked}, k.State)
@@ -326,6 +334,26 @@ func (s *Service) Keys(ctx context.Context, f KeyFilter, after string, limit int
 	where, args := f.where()
 	args = append(args, after, limit)
 	return s.keys(ctx, fmt.Sprintf("SELECT %s FROM mfa_key WHERE %s AND serial > $%d ORDER BY serial LIMIT $%d", keyColumns, where, len(args)-1, len(args)), args...)
+}
+
+// inHand are the states of InHand, for a query.
+const inHand = "('handed', 'loaned', 'active', 'blocked')"
+
+// KeysUnneeded lists keys of a filter that are with a person who has used a
+// passkey since: they could come back. Those that were used longest ago first.
+func (s *Service) KeysUnneeded(ctx context.Context, f KeyFilter, since time.Time, limit int) ([]OTPKey, error) {
+	where, args := f.where()
+	args = append(args, db.At(since), limit)
+	return s.keys(ctx, fmt.Sprintf(`SELECT %s FROM mfa_key WHERE %s AND state IN %s AND person IN (SELECT person FROM mfa_passkey WHERE used >= $%d)
+		ORDER BY COALESCE(used, 0), serial LIMIT $%d`, keyColumns, where, inHand, len(args)-1, len(args)), args...)
+}
+
+// KeysOverdue lists keys of a filter that were lent and should have come back,
+// the longest overdue first.
+func (s *Service) KeysOverdue(ctx context.Context, f KeyFilter, limit int) ([]OTPKey, error) {
+	where, args := f.where()
+	args = append(args, db.At(s.now()), limit)
+	return s.keys(ctx, fmt.Sprintf("SELECT %s FROM mfa_key WHERE %s AND state IN %s AND ends < $%d ORDER BY ends, serial LIMIT $%d", keyColumns, where, inHand, len(args)-1, len(args)), args...)
 }
 
 // CountKeys counts the keys of a filter.

@@ -527,7 +527,7 @@ func TestLentKeyEndsByItself(t *testing.T) {
 		if held, _ := s.Held(ctx, "p1"); held[Key] != 0 {
 			t.Fatal("counted after its end")
 		}
-		if got, _ := s.OTPKey(ctx, "T"); !got.Overdue(c.now()) {
+		if got, _ := s.OTPKey(ctx, "T"); !got.Overdue(c.now()) || !got.Until().Before(got.Ends) || got.Ends.Sub(got.Until()) > time.Second {
 			t.Fatal("not overdue")
 		}
 	})
@@ -622,6 +622,67 @@ func TestRow33UnknownFilterOfKeysIsAnError(t *testing.T) {
 		stock, err := s.Stock(ctx, KeyFilter{})
 		if err != nil || len(stock) != 3 || stock[0].All != 1 || stock[0].Count[KeyAssigned] != 1 {
 			t.Fatalf("%+v %v", stock, err)
+		}
+	})
+}
+
+func TestKeysThatCouldComeBack(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s, c := passkeyService(t, d)
+		ctx := context.Background()
+		given(t, s, spec("K1", "TOTP", "SHA1", 6), "p1") // uses a passkey
+		given(t, s, spec("K2", "TOTP", "SHA1", 6), "p2") // made one, long ago
+		given(t, s, spec("K3", "TOTP", "SHA1", 6), "p3") // has none; lent
+		if err := s.AddKeys(ctx, helper, "lot", "0590002B", []KeySpec{spec("K4", "TOTP", "SHA1", 6)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.MoveKey(ctx, helper, "K4", KeyMove{Step: StepLend, Person: "p4", Holder: "Léa", Reason: "for a week", Ends: c.now().Add(7 * 24 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		one, _ := register(t, s, "p1")
+		two, _ := register(t, s, "p2")
+		if _, err := prove(s, "p2", "flow", two.Get(ask(t, s, "p2", "flow"))); err != nil {
+			t.Fatal(err)
+		}
+		since := c.now().Add(time.Second)
+		c.advance(time.Minute)
+		if _, err := prove(s, "p1", "flow", one.Get(ask(t, s, "p1", "flow"))); err != nil {
+			t.Fatal(err)
+		}
+		serials := func(keys []OTPKey, err error) string {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all []string
+			for _, k := range keys {
+				all = append(all, k.Serial)
+			}
+			return strings.Join(all, " ")
+		}
+		if got := serials(s.KeysUnneeded(ctx, KeyFilter{}, since, 10)); got != "K1" {
+			t.Errorf("unneeded: %q", got)
+		}
+		if got := serials(s.KeysUnneeded(ctx, KeyFilter{}, since.Add(-time.Hour), 10)); got != "K1 K2" {
+			t.Errorf("unneeded for an hour: %q", got)
+		}
+		if got := serials(s.KeysUnneeded(ctx, KeyFilter{Of: []string{"0590001A"}}, since, 10)); got != "" {
+			t.Errorf("of another school: %q", got)
+		}
+		if got := serials(s.KeysOverdue(ctx, KeyFilter{}, 10)); got != "" {
+			t.Errorf("overdue before its day: %q", got)
+		}
+		c.advance(8 * 24 * time.Hour)
+		if got := serials(s.KeysOverdue(ctx, KeyFilter{School: "0590002B"}, 10)); got != "K4" {
+			t.Errorf("overdue: %q", got)
+		}
+		for _, serial := range []string{"K1", "K4"} {
+			if _, err := s.MoveKey(ctx, helper, serial, KeyMove{Step: StepReturn, Reason: "back"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := serials(s.KeysUnneeded(ctx, KeyFilter{}, since, 10)) + serials(s.KeysOverdue(ctx, KeyFilter{}, 10)); got != "" {
+			t.Errorf("back in the drawer: %q", got)
 		}
 	})
 }

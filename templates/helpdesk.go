@@ -5,14 +5,15 @@ import "time"
 // HelpdeskSearch is the desk: one search, and what it found.
 type HelpdeskSearch struct {
 	Layout
-	Query   string
-	People  []HelpdeskWho
-	More    bool // there are more than a page shows
-	Short   bool // the query is too short to search by
-	Serves  []HelpdeskServes
-	Keys    bool     // sees OTP keys
-	Schools []string // served whole: each has a page
-	Waiting int      // requests that wait for this helper's word
+	Query    string
+	People   []HelpdeskWho
+	More     bool // there are more than a page shows
+	Short    bool // the query is too short to search by
+	Serves   []HelpdeskServes
+	Keys     bool     // sees OTP keys
+	FollowUp bool     // there is a follow-up
+	Schools  []string // served whole: each has a page
+	Waiting  int      // requests that wait for this helper's word
 }
 
 func (HelpdeskSearch) Template() string { return "helpdesk_search.html" }
@@ -240,3 +241,47 @@ type HelpdeskLetters struct {
 }
 
 func (HelpdeskLetters) Template() string { return "helpdesk_letters.html" }
+
+// HelpdeskFollowUp is where the factors stand among those whom a helper serves.
+type HelpdeskFollowUp struct {
+	Layout
+	School   string // the one that is shown; empty: everybody
+	Counting bool   // there is nothing to show yet
+
+	At      time.Time // of the count
+	Choices []string  // schools to choose from
+	Methods []string  // in the order of Counts of a line
+	Line    HelpdeskFollowLine
+	Weeks   []HelpdeskFollowWeek // the last one runs on
+	Resets  bool                 // there was one
+	Schools []HelpdeskFollowLine // most without a factor first
+	More    bool                 // schools that the page leaves out
+
+	Keys           bool             // sees OTP keys
+	Unneeded, Late []HelpdeskOTPKey // with somebody who uses a passkey; lent and not back
+}
+
+func (HelpdeskFollowUp) Template() string { return "helpdesk_followup.html" }
+
+// HelpdeskFollowLine counts the people of a school, or all of them.
+type HelpdeskFollowLine struct {
+	School                string // empty: of no school
+	People, With, Without int    // with and without a factor that lasts
+	Share                 int    // with, of 100 people; 100 only when nobody is without
+	Counts                []HelpdeskFollowCount
+	Resets                int  // in all Weeks
+	Whole                 bool // the school has a page for this helper
+}
+
+// HelpdeskFollowCount is how many people hold a factor.
+type HelpdeskFollowCount struct {
+	Kind     string
+	N, Share int
+}
+
+// HelpdeskFollowWeek is how many resets the helpdesk did in a week; Share is of
+// the week with the most.
+type HelpdeskFollowWeek struct {
+	Monday   time.Time
+	N, Share int
+}

@@ -7,7 +7,7 @@ var pages = []Page{
 	&AccountCard{}, &AccountFactor{}, &AccountHistory{}, &AccountKeys{}, &AccountMail{}, &AccountOverview{}, &AccountPhrase{}, &AccountPasskey{}, &AccountRecovery{}, &AccountSessions{}, &AccountTOTP{},
 	&AgendaDelete{}, &AgendaEdit{}, &AgendaEvent{}, &AgendaOverview{},
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
-	&HelpdeskImport{}, &HelpdeskKey{}, &HelpdeskKeys{}, &HelpdeskLetters{}, &HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSchool{}, &HelpdeskSearch{},
+	&HelpdeskFollowUp{}, &HelpdeskImport{}, &HelpdeskKey{}, &HelpdeskKeys{}, &HelpdeskLetters{}, &HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSchool{}, &HelpdeskSearch{},
 	&OidcAnswer{}, &OidcConnected{}, &OidcConsent{}, &OidcLeaving{}, &OidcLoggedOut{}, &OidcLogout{}, &OidcLogoutRefused{},
 	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
 	&SigninChoice{}, &SigninEnrol{}, &SigninFactor{}, &SigninLetter{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},

@@ -45,7 +45,7 @@ var inventory = map[string]map[string]string{
 		"GET /account": bySession, "GET /account/{$}": bySession, "GET /account/signout": bySession, "POST /account/signout": bySession,
 		"GET /helpdesk": byAnyone /* leads to the desk */, "GET /helpdesk/{$}": bySession, "GET /helpdesk/requests": bySession, "POST /helpdesk/requests/{id}": bySession, "GET /helpdesk/{sub}": bySession,
 		"POST /helpdesk/{sub}/{action}": bySession, "GET /account/phrase": bySession,
-		"GET /helpdesk/schools/{uai}": bySession, "GET /helpdesk/schools/{uai}/letters": bySession, "POST /helpdesk/schools/{uai}/letters": bySession, "GET /helpdesk/keys": bySession, "POST /helpdesk/keys/import": bySession, "GET /helpdesk/keys/imports/{id}": bySession, "POST /helpdesk/keys/imports/{id}": bySession,
+		"GET /helpdesk/schools/{uai}": bySession, "GET /helpdesk/schools/{uai}/letters": bySession, "POST /helpdesk/schools/{uai}/letters": bySession, "GET /helpdesk/follow-up": bySession, "GET /helpdesk/follow-up.csv": bySession, "GET /helpdesk/keys": bySession, "POST /helpdesk/keys/import": bySession, "GET /helpdesk/keys/imports/{id}": bySession, "POST /helpdesk/keys/imports/{id}": bySession,
 		"GET /helpdesk/keys/{serial}": bySession, "POST /helpdesk/keys/{serial}": bySession, "GET /helpdesk/receipts/{serial}": bySession,
 		"POST /account/phrase": bySession,
 		"GET /account/protect": bySession, "GET /account/factors/{id}": bySession, "POST /account/factors/{id}": bySession, "POST /account/factors/{id}/remove": bySession,

@@ -80,7 +80,7 @@ func exporter(w io.Writer, format string) (write func(Exported, string) error, f
 		return func(e Exported, detail string) error {
 			cells := []string{strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339Nano), e.Outcome, e.Action, e.Actor.Kind, e.Actor.ID, e.Actor.Name, e.Target, e.Application, e.Address, e.Agent, e.Request, detail}
 			for i, c := range cells {
-				cells[i] = plainCell(c)
+				cells[i] = PlainCell(c)
 			}
 			return table.Write(append(cells, e.ID, e.Hash)) // ours to the letter
 		}, func() error { table.Flush(); return table.Error() }, nil
@@ -88,8 +88,8 @@ func exporter(w io.Writer, format string) (write func(Exported, string) error, f
 	return nil, nil, fmt.Errorf("audit: %q is none of %s", format, strings.Join(ExportFormats, ", "))
 }
 
-// plainCell keeps a spreadsheet from taking a cell for a formula.
-func plainCell(s string) string {
+// PlainCell keeps a spreadsheet from taking a cell for a formula.
+func PlainCell(s string) string {
 	if s != "" && strings.ContainsAny(s[:1], "=+-@\t\r") {
 		return "'" + s
 	}

@@ -148,34 +148,24 @@ func (f Filter) where(person string) (string, []any, error) {
 
 var like = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
-// Week is how often something was done in seven days.
-type Week struct {
-	Start time.Time
-	Count int
-}
-
-// CountByWeek tells how often an action was done (its outcome "ok") in each
-// seven days since from, those without one too; the last week runs on. A week
-// is 168 hours: give a from at Monday's midnight to have calendar weeks, which
-// are an hour off after the clocks have changed.
-func (l *Log) CountByWeek(ctx context.Context, action string, from time.Time) ([]Week, error) {
-	const week = 7 * 24 * time.Hour
-	var weeks []Week
-	for start := from; !start.After(l.now()); start = start.Add(week) {
-		weeks = append(weeks, Week{Start: start})
-	}
-	type count struct{ week, n int }
-	counts, err := db.All(ctx, l.db, func(scan func(...any) error) (c count, err error) { return c, scan(&c.week, &c.n) },
-		`SELECT (at - $1) / 604800000000, COUNT(*) FROM audit WHERE action = $2 AND at >= $1 AND outcome = 'ok' GROUP BY 1`, db.At(from), action)
+// Done tells of each time that an action was done (its outcome "ok") at or after
+// from, to whom and when, in no order. It is for counting: nothing else of the
+// row is read.
+func (l *Log) Done(ctx context.Context, action string, from time.Time, each func(target string, at time.Time)) error {
+	rows, err := l.db.Query(ctx, `SELECT target, at FROM audit WHERE action = $1 AND at >= $2 AND outcome = 'ok'`, action, db.At(from))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, c := range counts {
-		if c.week < len(weeks) {
-			weeks[c.week].Count = c.n
+	defer rows.Close()
+	for rows.Next() {
+		var target string
+		var at db.Time
+		if err := rows.Scan(&target, &at); err != nil {
+			return err
 		}
+		each(target, at.Time)
 	}
-	return weeks, nil
+	return rows.Err()
 }
 
 const columns = "id, at, actor_kind, actor, actor_name, action, target, application, outcome, detail, address, agent, request"

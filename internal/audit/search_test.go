@@ -90,22 +90,30 @@ func TestSearchFindsByEveryFieldAndPagesOn(t *testing.T) {
 	})
 }
 
-func TestWeeksAreCountedAlsoWhenEmpty(t *testing.T) {
+func TestDoneTellsWhatWasDoneAndNotWhatWasRefused(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		monday := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 		at := monday
 		l := audit.New(d, func() time.Time { return at })
-		for _, after := range []time.Duration{-time.Hour, 0, 167 * time.Hour, 400 * time.Hour} {
+		for _, after := range []time.Duration{-time.Microsecond, 0, 400 * time.Hour} {
 			at = monday.Add(after)
-			if err := l.Record(t.Context(), audit.Operator("root"), audit.Event{Action: "mfa.reset", Target: "p"}); err != nil {
-				t.Fatal(err)
+			for _, e := range []audit.Event{{Action: "mfa.reset", Target: "p"}, {Action: "mfa.resets", Target: "p"}} {
+				if err := l.Record(t.Context(), audit.Operator("root"), e); err != nil {
+					t.Fatal(err)
+				}
 			}
-			l.Refuse(t.Context(), audit.Operator("root"), audit.Event{Action: "mfa.reset", Target: "p"})
+			l.Refuse(t.Context(), audit.Operator("root"), audit.Event{Action: "mfa.reset", Target: "q"})
 		}
-		at = monday.Add(3*168*time.Hour - time.Second)
-		weeks, err := l.CountByWeek(t.Context(), "mfa.reset", monday)
-		if err != nil || len(weeks) != 3 || weeks[0].Count != 2 || weeks[1].Count != 0 || weeks[2].Count != 1 || !weeks[2].Start.Equal(monday.Add(336*time.Hour)) {
-			t.Errorf("%+v (%v)", weeks, err)
+		var told []time.Time
+		err := l.Done(t.Context(), "mfa.reset", monday, func(target string, at time.Time) {
+			if target != "p" {
+				t.Errorf("of %q", target)
+			}
+			told = append(told, at)
+		})
+		slices.SortFunc(told, time.Time.Compare)
+		if err != nil || len(told) != 2 || !told[0].Equal(monday) || !told[1].Equal(monday.Add(400*time.Hour)) {
+			t.Errorf("%v (%v)", told, err)
 		}
 	})
 }
