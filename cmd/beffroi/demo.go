@@ -25,6 +25,9 @@ func runDemo(ctx context.Context, out io.Writer, args []string) error {
 	if len(args) > 0 && args[0] == "code" {
 		return demoCode(ctx, out, args[1:])
 	}
+	if len(args) > 0 && args[0] == "mail" {
+		return demoMail(out, args[1:])
+	}
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(out)
 	var o demo.Options
@@ -111,7 +114,43 @@ func seed(ctx context.Context, h *house, dir string) (again bool, err error) {
 			return false, err
 		}
 	}
+	for _, k := range demo.Keys() {
+		if err := seedKey(ctx, h, k); err != nil {
+			return false, fmt.Errorf("sample key %s: %w", k.Serial, err)
+		}
+	}
 	return false, os.WriteFile(mark, nil, 0o600)
+}
+
+// seedKey brings a sample OTP key to its place. One that an interrupted start
+// left behind stays as it is.
+func seedKey(ctx context.Context, h *house, k demo.Key) error {
+	actor := audit.System("demo")
+	err := h.mfa.AddKeys(ctx, actor, "demo", k.School, []mfa.KeySpec{{Serial: k.Serial, Algorithm: "TOTP", Hash: "SHA1", Digits: 6, Period: 30, Seed: k.Seed(), Model: "Porte-clés"}})
+	var known *mfa.ErrKeyKnown
+	if errors.As(err, &known) {
+		return nil
+	}
+	if err != nil || k.Login == "" {
+		return err
+	}
+	p, err := h.directory.ByLogin(ctx, k.Login)
+	if err != nil {
+		return err
+	}
+	assign := mfa.KeyMove{Step: mfa.StepAssign, Person: p.ID, Holder: p.DisplayName, Reason: "demo"}
+	steps := map[string][]mfa.KeyMove{
+		"assigned": {assign},
+		"handed":   {assign, {Step: mfa.StepHand, Reason: "demo"}},
+		"lost":     {assign, {Step: mfa.StepHand, Reason: "demo"}, {Step: mfa.StepLose, Reason: "demo"}},
+		"overdue":  {{Step: mfa.StepLend, Person: p.ID, Holder: p.DisplayName, Ends: time.Now().Add(time.Second), Reason: "demo"}},
+	}
+	for _, m := range steps[k.State] {
+		if _, err := h.mfa.MoveKey(ctx, actor, k.Serial, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func announce(out io.Writer, d *demo.Demo, o demo.Options, again bool) {
@@ -139,16 +178,52 @@ func dirFlag(dir string) string {
 	return " -dir " + dir
 }
 
-// demoCode prints the code that a sample person's telephone would show now.
+// demoMail prints the newest mail that went to an address outside the academy.
+func demoMail(out io.Writer, args []string) error {
+	flags := flag.NewFlagSet("demo mail", flag.ContinueOnError)
+	flags.SetOutput(out)
+	w := &where{}
+	flags.StringVar(&w.dir, "dir", ".demo", "the demo's `DIR`")
+	flags.BoolVar(&w.json, "json", false, "print JSON, for programs")
+	address, rest := leadingWord(args)
+	if err := flags.Parse(rest); err != nil {
+		return usageError(err)
+	}
+	if address == "" && flags.NArg() > 0 {
+		address = flags.Arg(0)
+	}
+	if address == "" {
+		return fmt.Errorf("%w: whose? demo mail ADDRESS", errUsage)
+	}
+	l, err := demo.Outside(w.dir, address)
+	if errors.Is(err, demo.ErrNoLetter) {
+		return fmt.Errorf("%s: %w; people of %s read theirs in the portal", address, err, demo.MailDomain)
+	}
+	if err != nil {
+		return err
+	}
+	return say(out, w, map[string]string{"to": l.To, "subject": l.Subject, "text": l.Text}, "%s\n\n%s\n", l.Subject, strings.TrimSpace(l.Text))
+}
+
+// demoCode prints the code that a sample person's telephone, or a sample OTP
+// key, would show now.
 func demoCode(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("demo code", flag.ContinueOnError)
 	flags.SetOutput(out)
 	w := &where{}
 	flags.StringVar(&w.dir, "dir", ".demo", "the demo's `DIR`")
 	flags.BoolVar(&w.json, "json", false, "print JSON, for programs")
+	key := flags.String("key", "", "of the OTP key with this `SERIAL` instead: "+demo.Keys()[0].Serial)
 	login, rest := leadingWord(args)
 	if err := flags.Parse(rest); err != nil {
 		return usageError(err)
+	}
+	if *key != "" {
+		code, err := demo.KeyCode(*key, time.Now())
+		if err != nil {
+			return err
+		}
+		return say(out, w, map[string]string{"serial": *key, "code": code}, "%s\n", code)
 	}
 	if login == "" && flags.NArg() > 0 {
 		login = flags.Arg(0)

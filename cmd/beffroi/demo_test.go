@@ -102,6 +102,14 @@ func TestDemoKeepsItsStateAndAnswersCommandsRunningOrNot(t *testing.T) {
 			t.Errorf("code of %s: %d, %q", login, code, out)
 		}
 	}
+	if code, out := invoke("demo", "code", "-key", "demo-0001", "-dir", dir); code != 0 || !sixDigits.MatchString(out) {
+		t.Errorf("code of an OTP key: %d, %q", code, out)
+	}
+	for _, args := range [][]string{{"code", "-key", "DEMO-0099"}, {"mail", "nobody@perso.test"}, {"mail"}} {
+		if code, out := invoke(append(append([]string{"demo"}, args...), "-dir", dir)...); code == 0 || out == "" {
+			t.Errorf("demo %v: %d, %q", args, code, out)
+		}
+	}
 	if code, out := invoke("demo", "code", "ssmith", "-dir", dir); code == 0 || !strings.Contains(out, "no second factor yet") {
 		t.Errorf("code of somebody without a factor: %d, %q", code, out)
 	}

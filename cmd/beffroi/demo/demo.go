@@ -90,7 +90,7 @@ func Start(o Options) (d *Demo, err error) {
 		d.closers = append(d.closers, i.Close)
 		return i.Introspect
 	}
-	mail, err := StartMail(MailConfig{IMAPAddr: "127.0.0.1:0", SubmissionAddr: "127.0.0.1:0", Introspect: introspect("imap"), People: people, Mailer: secrets["mailer"], Log: o.Log})
+	mail, err := StartMail(MailConfig{IMAPAddr: "127.0.0.1:0", SubmissionAddr: "127.0.0.1:0", Introspect: introspect("imap"), People: people, Mailer: secrets["mailer"], Outside: filepath.Join(o.Dir, "outside"), Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +205,9 @@ func Reset(dir string) error {
 			errs = append(errs, err)
 		}
 	}
+	if err := os.RemoveAll(filepath.Join(dir, "outside")); err != nil {
+		errs = append(errs, err)
+	}
 	for _, name := range append([]string{"ldap", "demo-tool", "direction-tool", "ticket-tool"}, resourceSecrets...) {
 		if err := os.Remove(filepath.Join(dir, "secrets", name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
@@ -249,6 +252,8 @@ provider:
     user: beffroi
     password_file: {{.Dir}}/secrets/mailer
     from: "Académie de démonstration <ne-pas-repondre@academie.test>"
+  # Codes by e-mail, to addresses outside: beffroi demo mail ADDRESS prints what came there.
+  mail_codes: {enabled: true, own_domains: [academie.test]}
   # Who helps whom: see the README.
   helpdesk:
     heads: true

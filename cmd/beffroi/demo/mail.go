@@ -56,6 +56,7 @@ type MailConfig struct {
 	Introspect     Introspector
 	People         []Account
 	Mailer         string // password of MailerUser; empty: there is none
+	Outside        string // folder of what MailerUser sends outside the academy; empty: it is refused
 	// LongestSession ends an IMAP or submission connection even when its token
 	// lives on; default 1 h.
 	LongestSession time.Duration

@@ -56,7 +56,7 @@ type submission struct {
 
 type recipient struct {
 	address string
-	drop    *maildrop
+	drop    *maildrop // nil: outside the academy
 }
 
 var _ smtp.AuthSession = (*submission)(nil)
@@ -120,6 +120,7 @@ func (c *submission) Rcpt(to string, _ *smtp.RcptOptions) error {
 	case drop != nil:
 	case strings.EqualFold(to[strings.LastIndexByte(to, '@')+1:], MailDomain):
 		return reply(550, 5, 1, 1, "no such person at "+MailDomain)
+	case c.service && c.server.config.Outside != "": // kept there, for who tries the demo
 	default:
 		// Nobody's mail may vanish: what is not delivered is not accepted.
 		return reply(550, 5, 7, 1, "the demo delivers only inside "+MailDomain)
@@ -141,6 +142,9 @@ func (c *submission) Data(r io.Reader) error {
 	now := c.server.config.Now()
 	copies := c.copies(body, now)
 	for _, one := range copies {
+		if one.drop == nil {
+			continue
+		}
 		one.drop.open()
 		one.drop.mu.Lock()
 		err := one.drop.room(1, int64(len(one.raw)))
@@ -150,7 +154,13 @@ func (c *submission) Data(r io.Reader) error {
 		}
 	}
 	for _, one := range copies {
-		if err := one.drop.deliver(one.raw, now); err != nil {
+		var err error
+		if one.drop == nil {
+			err = keepOutside(c.server.config.Outside, one.address, one.raw, now)
+		} else {
+			err = one.drop.deliver(one.raw, now)
+		}
+		if err != nil {
 			return reply(451, 4, 2, 0, "delivery to "+one.address+" failed: "+err.Error())
 		}
 	}
@@ -168,7 +178,7 @@ func (c *submission) copies(body []byte, now time.Time) []mailCopy {
 	var list []mailCopy
 	seen := make(map[*maildrop]bool)
 	for _, to := range c.to {
-		if seen[to.drop] {
+		if to.drop != nil && seen[to.drop] {
 			continue
 		}
 		seen[to.drop] = true

@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -193,5 +194,35 @@ func TestAnExpiredTokenSendsNothingMoreOnAnOpenConnection(t *testing.T) {
 	late.Store(int64(time.Minute))
 	if got, _, _ := code(c.Mail("mdupont@academie.test", nil)); got != 421 {
 		t.Errorf("answered %d", got)
+	}
+}
+
+func TestMailOfTheProviderToAnOutsiderIsKept(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := startMail(t, func(c *MailConfig) { c.Mailer, c.Outside = "the mailer's password", filepath.Join(dir, "outside") })
+	send := func(to ...string) {
+		t.Helper()
+		c := openSubmission(t, s, "")
+		if err := c.Auth(sasl.NewPlainClient("", MailerUser, "the mailer's password")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SendMail(MailerFrom, to, strings.NewReader("Subject: =?utf-8?q?Cod=C3=A9?=\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nvoil=C3=A0 "+to[0]+"\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("one@perso.test", "two@perso.test")
+	send("A/../../B@perso.test")
+	send("One@perso.test")
+	for address, want := range map[string]string{"one@perso.test": "voilà One@perso.test\n", "two@perso.test": "voilà one@perso.test\n", "a/../../b@perso.test": "voilà A/../../B@perso.test\n"} {
+		l, err := Outside(dir, address)
+		if err != nil || l.Subject != "Codé" || l.Text != want {
+			t.Errorf("%s: %+v (%v)", address, l, err)
+		}
+	}
+	if _, err := Outside(dir, "three@perso.test"); !errors.Is(err, ErrNoLetter) {
+		t.Errorf("nothing came: %v", err)
+	}
+	if files, err := outsideFiles(filepath.Join(dir, "outside")); err != nil || len(files) != 4 {
+		t.Errorf("%v (%v)", files, err)
 	}
 }
