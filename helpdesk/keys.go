@@ -178,7 +178,7 @@ func (d *Desk) postImport(w http.ResponseWriter, r *http.Request) error {
 		}
 		return again("helpdesk.import.empty")
 	}
-	u := mfa.KeyUpload{School: r.PostFormValue("school"), Secrets: mfa.KeySecrets{Password: r.PostFormValue("password")}}
+	u := mfa.KeyUpload{School: strings.ToUpper(strings.TrimSpace(r.PostFormValue("school"))), Secrets: mfa.KeySecrets{Password: r.PostFormValue("password")}}
 	if !all && !slices.Contains(schools, u.School) || u.School != "" && !uaiCode.MatchString(u.School) {
 		return again("helpdesk.import.school")
 	}

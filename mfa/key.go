@@ -92,6 +92,11 @@ type OTPKey struct {
 // Overdue tells whether the key was lent and should have come back.
 func (k OTPKey) Overdue(now time.Time) bool { return !k.Ends.IsZero() && now.After(k.Ends) }
 
+// Activates tells whether its person may make the key their factor now.
+func (k OTPKey) Activates(now time.Time) bool {
+	return (k.State == KeyHanded || k.State == KeyLoaned) && !k.Overdue(now)
+}
+
 // Until is the last moment of a loan, on its last day; zero when it is none.
 func (k OTPKey) Until() time.Time {
 	if k.Ends.IsZero() {

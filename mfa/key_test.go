@@ -517,6 +517,12 @@ func TestLentKeyEndsByItself(t *testing.T) {
 		if _, err := s.MoveKey(ctx, helper, "T", KeyMove{Step: StepLend, Person: "p1", Ends: c.now().Add(24 * time.Hour), Reason: "forgot hers"}); err != nil {
 			t.Fatal(err)
 		}
+		c.advance(25 * time.Hour)
+		var late *ErrKeyStep
+		if err := s.ActivateKey(ctx, me, "p1", "T", "2468", "2468"+shown(t, k, stepOf(c, k))); !errors.As(err, &late) {
+			t.Fatalf("activated after its end: %v", err)
+		}
+		c.advance(-25 * time.Hour)
 		if err := s.ActivateKey(ctx, me, "p1", "T", "2468", "2468"+shown(t, k, stepOf(c, k))); err != nil {
 			t.Fatal(err)
 		}

@@ -370,6 +370,9 @@ func (s *Service) ActivateKey(ctx context.Context, actor audit.Actor, person, se
 		if _, err := AfterStep(k.State, StepActivate, k.HasPIN); err != nil {
 			return err
 		}
+		if k.Overdue(s.now()) {
+			return &ErrKeyStep{StepActivate, k.State}
+		}
 		if err := s.verifyKey(ctx, k, cleanKeyAnswer(answer), pin); err != nil {
 			return err
 		}

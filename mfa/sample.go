@@ -36,6 +36,11 @@ func (s *Service) Install(ctx context.Context, actor audit.Actor, person, base32
 	})
 }
 
+// SampleCode is what a TOTP key of the demo shows: six digits, SHA-1, 30 seconds.
+func SampleCode(seed []byte, at time.Time) (string, error) {
+	return codeAt(noPadding.EncodeToString(seed), at.Unix()/period)
+}
+
 // Code returns the code that the person's authenticator would show, for the
 // demo: of the factor, or of the newest pending enrolment. Spent codes are
 // skipped; ErrNoFactor when there is neither, *NotYet when one must wait.

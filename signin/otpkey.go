@@ -26,7 +26,7 @@ func (s *Service) handedKeys(ctx context.Context, person string) ([]mfa.OTPKey, 
 	}
 	var handed []mfa.OTPKey
 	for _, k := range all {
-		if k.State == mfa.KeyHanded || k.State == mfa.KeyLoaned {
+		if k.Activates(s.now()) {
 			handed = append(handed, k)
 		}
 	}
@@ -114,7 +114,7 @@ func (s *Service) renderMyKeys(w http.ResponseWriter, r *http.Request, status in
 	page := &templates.AccountKeys{Serial: serial, Problem: problem, Done: doneWords(r), Contact: s.contact()}
 	for _, k := range keys {
 		page.Keys = append(page.Keys, templates.AccountKey{Serial: k.Serial, Model: k.Model, State: string(k.State), Ends: s.Local(k.Until()), Used: s.Local(k.Used),
-			Activates: k.State == mfa.KeyHanded || k.State == mfa.KeyLoaned, Active: k.State == mfa.KeyActive, Losable: k.InHand() || k.State == mfa.KeyBlocked})
+			Activates: k.Activates(s.now()), Active: k.State == mfa.KeyActive, Losable: k.InHand() || k.State == mfa.KeyBlocked})
 	}
 	return s.renderMine(w, r, status, text(r, "account.key.title"), page)
 }

@@ -219,11 +219,15 @@ func demoCode(ctx context.Context, out io.Writer, args []string) error {
 		return usageError(err)
 	}
 	if *key != "" {
-		code, err := demo.KeyCode(*key, time.Now())
+		k, err := demo.KeyOf(*key)
 		if err != nil {
 			return err
 		}
-		return say(out, w, map[string]string{"serial": *key, "code": code}, "%s\n", code)
+		code, err := mfa.SampleCode(k.Seed(), time.Now())
+		if err != nil {
+			return err
+		}
+		return say(out, w, map[string]string{"serial": k.Serial, "code": code}, "%s\n", code)
 	}
 	if login == "" && flags.NArg() > 0 {
 		login = flags.Arg(0)

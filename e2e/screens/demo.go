@@ -16,7 +16,7 @@ import (
 // ensureDemo leaves a demo alone that already answers; otherwise it starts the
 // binary with fresh state of its own. The function it returns stops what it
 // started.
-func ensureDemo(ctx context.Context, o options) (stop func(), err error) {
+func ensureDemo(ctx context.Context, o *options) (stop func(), err error) {
 	provider, err := url.Parse(o.provider)
 	if err != nil {
 		return nil, err
@@ -34,6 +34,7 @@ func ensureDemo(ctx context.Context, o options) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	o.dir = dir
 	clean := func() { _ = os.RemoveAll(dir) }
 	// The demo binds addresses; its provider answers by the name localhost.
 	listen := strings.Replace(provider.Host, "localhost", "127.0.0.1", 1)

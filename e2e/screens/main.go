@@ -24,9 +24,9 @@ import (
 )
 
 type options struct {
-	provider, portal, out, axe, binary, serve string
-	components, full, strict                  bool
-	only                                      *regexp.Regexp
+	provider, portal, out, axe, binary, serve, dir string
+	components, full, strict                       bool
+	only                                           *regexp.Regexp
 }
 
 func main() {
@@ -36,6 +36,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "screens", "folder for the pictures, created")
 	flag.StringVar(&o.axe, "axe", filepath.FromSlash("templates/npm/node_modules/axe-core/axe.min.js"), "axe-core, skipped when missing")
 	flag.StringVar(&o.binary, "beffroi", filepath.FromSlash("bin/beffroi"), "what to start when no demo answers")
+	flag.StringVar(&o.dir, "dir", ".demo", "state of the demo that answers already")
 	flag.BoolVar(&o.components, "components", false, "take the components instead of the demo")
 	flag.StringVar(&o.serve, "serve", "", "serve the components at this address, take nothing")
 	flag.BoolVar(&o.full, "full", false, "whole pages rather than what the window shows")
@@ -67,7 +68,7 @@ func run(ctx context.Context, o options) (findings int, err error) {
 		return 0, err
 	}
 	if !o.components {
-		stop, err := ensureDemo(ctx, o)
+		stop, err := ensureDemo(ctx, &o)
 		if err != nil {
 			return 0, err
 		}

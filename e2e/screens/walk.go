@@ -8,6 +8,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/chromedp/chromedp"
@@ -20,10 +25,13 @@ import (
 const (
 	password = "Beffroi-59!"
 	secret   = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-	newcomer = "plefebvre" // has no second factor yet
+	holder   = "plefebvre" // was handed an OTP key
 )
 
-var person = map[string]string{"fr": "mdupont", "en": "aadmin"}
+var (
+	person   = map[string]string{"fr": "mdupont", "en": "aadmin"}
+	newcomer = map[string]string{"fr": holder, "en": "lwattrelos"} // no second factor yet
+)
 
 // step is one page: how to come there, and the picture's name.
 type step struct {
@@ -69,8 +77,9 @@ func (c *camera) door() []step {
 			return c.send("card", "0000-0000-0000-0000")
 		}},
 		{"signin-again", func() error { return c.open(c.portal + "/") }},
-		{"signin-enrol", func() error { return c.password(newcomer, password) }},
+		{"signin-enrol", func() error { return c.password(newcomer[c.lang], password) }},
 		{"signin-enrol-wrong", func() error { return c.send("code", "000000") }},
+		{"signin-letter", func() error { return c.open(c.provider + "/enrol#ABCD-EFGH") }},
 		{"signin-factor", func() error {
 			if err := c.open(c.portal + "/"); err != nil {
 				return err
@@ -111,6 +120,17 @@ func (c *camera) inside() []step {
 		{"account-factor", func() error { return c.follow(`.account-factors a[href^="/account/factors/"]`) }},
 		{"account-passkey", func() error { return c.open(c.provider + "/account/passkeys/new") }},
 		{"account-totp", func() error { return c.open(c.provider + "/account/totp/new") }},
+		{"account-keys-none", func() error { return c.open(c.provider + "/account/key") }},
+		{"account-mail", func() error { return c.open(c.provider + "/account/mail") }},
+		{"account-mail-own", func() error { return c.send("address", "marie.dupont@academie.test") }},
+		{"account-mail-sent", func() error { return c.send("address", c.outside()) }},
+		{"account-mail-kept", func() error {
+			code, err := c.mailed()
+			if err != nil {
+				return err
+			}
+			return c.send("code", code)
+		}},
 		{"account-recovery", func() error { return c.open(c.provider + "/account/recovery") }},
 		{"account-recovery-made", func() error { return c.submit(`form[action="/account/recovery"] button`) }},
 		{"account-card", func() error { return c.open(c.provider + "/account/card") }},
@@ -123,7 +143,7 @@ func (c *camera) inside() []step {
 		{"helpdesk-found", func() error { return c.open(c.provider + "/helpdesk/?q=0590002B") }},
 		{"helpdesk-none", func() error { return c.open(c.provider + "/helpdesk/?q=zzzzzz") }},
 		{"helpdesk-person", func() error {
-			if err := c.open(c.provider + "/helpdesk/?q=" + map[string]string{"fr": "ssmith", "en": "plefebvre"}[c.lang]); err != nil {
+			if err := c.open(c.provider + "/helpdesk/?q=" + map[string]string{"fr": "ssmith", "en": "xpartenaire"}[c.lang]); err != nil {
 				return err
 			}
 			return c.follow(`a[href^="/helpdesk/"].row-link`)
@@ -140,6 +160,18 @@ func (c *camera) inside() []step {
 				return err
 			}
 			return c.follow(`a[href^="/helpdesk/"].row-link`)
+		}},
+		{"helpdesk-follow-up", func() error { return c.open(c.provider + "/helpdesk/follow-up") }},
+		{"helpdesk-follow-up-school", func() error { return c.open(c.provider + "/helpdesk/follow-up?school=0590002B") }},
+		{"helpdesk-school", func() error { return c.open(c.provider + "/helpdesk/schools/0590002B") }},
+		{"helpdesk-letters", func() error { return c.open(c.provider + "/helpdesk/schools/0590002B/letters") }},
+		{"helpdesk-keys", func() error { return c.open(c.provider + "/helpdesk/keys") }},
+		{"helpdesk-keys-none", func() error { return c.open(c.provider + "/helpdesk/keys?serial=ZZZ") }},
+		{"helpdesk-key", func() error { return c.open(c.provider + "/helpdesk/keys/DEMO-0001") }},
+		{"helpdesk-key-late", func() error { return c.open(c.provider + "/helpdesk/keys/DEMO-0004") }},
+		{"helpdesk-key-stock", func() error { return c.open(c.provider + "/helpdesk/keys/DEMO-0003") }},
+		{"helpdesk-import", func() error {
+			return c.upload("serial,seed,counter\nNEW-0001,3132333435363738393031323334353637383930,0\nNEW-0002,short,0\nDEMO-0003,3132333435363738393031323334353637383930,0\n")
 		}},
 		{"account-lock", func() error { return c.open(c.provider + "/account/lock") }},
 		{"consent", func() error {
@@ -196,7 +228,99 @@ func (c *camera) inside() []step {
 			}
 			return c.submit(`form[action="/logout"] button`)
 		}},
+		{"signin-mail", func() error {
+			if err := c.open(c.portal + "/"); err != nil {
+				return err
+			}
+			if err := c.password(person[c.lang], password); err != nil {
+				return err
+			}
+			return c.follow(`.signin-ways a[href*="by=mail"]`)
+		}},
+		{"signin-mail-sent", func() error { return c.submit(`form[action^="/signin/mailcode"] button`) }},
+		{"signin-mail-wrong", func() error { return c.send("code", "00000000") }},
+		{"signin-key", c.keyholder},
+		{"signin-key-wrong", func() error { return c.send("code", "1234000000") }},
 	}
+}
+
+// outside is an address outside the academy, of the person of the walk.
+func (c *camera) outside() string { return person[c.lang] + "@perso.example" }
+
+// mailed is the code that came there.
+func (c *camera) mailed() (string, error) {
+	for range 50 { // it is sent in the background
+		out, err := exec.Command(c.binary, "demo", "mail", c.outside(), "-dir", c.dir).Output()
+		if code := regexp.MustCompile(`\b\d{4} ?\d{4}\b`).FindString(string(out)); err == nil && code != "" {
+			return code, nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return "", fmt.Errorf("no code came to %s", c.outside())
+}
+
+// upload puts a file of OTP keys in and waits for its report.
+func (c *camera) upload(text string) error {
+	if err := c.open(c.provider + "/helpdesk/keys"); err != nil {
+		return err
+	}
+	file := filepath.Join(c.out, "keys.csv")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file) }()
+	if err := c.do(chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{file}), chromedp.SetValue(chromedp.CSS("#into"), "0590002B")); err != nil {
+		return err
+	}
+	if err := c.submit(`form[action="/helpdesk/keys/import"] [type=submit]`); err != nil {
+		return err
+	}
+	for range 50 {
+		if c.has(`button[name=answer]`) {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("the file was not read: %s", c.location())
+}
+
+// keyholder stands at the second factor of somebody with an OTP key, which is
+// activated first where it is not.
+func (c *camera) keyholder() error {
+	begin := func() error {
+		if err := c.open(c.portal + "/"); err != nil {
+			return err
+		}
+		return c.password(holder, password)
+	}
+	if err := begin(); err != nil {
+		return err
+	}
+	if !c.has("#pin") {
+		return nil
+	}
+	out, err := exec.Command(c.binary, "demo", "code", "-key", "DEMO-0001").Output()
+	if err != nil {
+		return err
+	}
+	if err := c.do(chromedp.SetValue(chromedp.CSS("#pin"), "4862")); err != nil {
+		return err
+	}
+	if err := c.send("answer", "4862"+strings.TrimSpace(string(out))); err != nil {
+		return err
+	}
+	for _, s := range []step{
+		{"account-keys", func() error { return c.open(c.provider + "/account/key") }},
+		{"signed-out-key", func() error {
+			if err := c.open(c.provider + "/account/signout"); err != nil {
+				return err
+			}
+			return c.submit(`main form [type=submit]`)
+		}},
+	} {
+		c.try(s)
+	}
+	return begin()
 }
 
 // links names the first link to an item of a list.

@@ -267,7 +267,7 @@ provider:
       - name: Sécurité
         helpers: {groups: [securite]}
         everyone: true
-        actions: [read, lock, sessions]
+        actions: [read, lock, sessions, keys]
       - name: Outil de tickets
         helpers: {applications: [ticket-tool]}
         schools: [0590001A, 0590002B]

@@ -2,13 +2,8 @@ package demo
 
 import (
 	"crypto/sha256"
-	"encoding/base32"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/pquerna/otp"
-	"github.com/pquerna/otp/totp"
 )
 
 // Key is an OTP key of the sample academy: TOTP, six digits, SHA-1, 30 seconds.
@@ -38,12 +33,12 @@ func (k Key) Seed() []byte {
 	return sum[:20]
 }
 
-// KeyCode is what a sample key shows at a time.
-func KeyCode(serial string, at time.Time) (string, error) {
+// KeyOf is the sample key of a serial.
+func KeyOf(serial string) (Key, error) {
 	for _, k := range Keys() {
 		if strings.EqualFold(k.Serial, serial) {
-			return totp.GenerateCodeCustom(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(k.Seed()), at, totp.ValidateOpts{Period: 30, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+			return k, nil
 		}
 	}
-	return "", fmt.Errorf("the sample academy has no OTP key %q; it has DEMO-0001 to DEMO-%04d", serial, len(Keys()))
+	return Key{}, fmt.Errorf("the sample academy has no OTP key %q; it has DEMO-0001 to DEMO-%04d", serial, len(Keys()))
 }
