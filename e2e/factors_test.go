@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -290,4 +291,67 @@ func wordsOf(page string) (words []string) {
 		word, tail, _ := strings.Cut(after, "<")
 		words, rest = append(words, word), tail
 	}
+}
+
+// TestKeyAndMailCodeInTheBrowser: a teacher activates the OTP key that the school handed over, adds an address outside the
+// academy, and signs in by a code that came there; an address behind this very door is refused.
+func TestKeyAndMailCodeInTheBrowser(t *testing.T) {
+	w := newWorld(t, rig.Demo(t))
+	command := func(words ...string) string {
+		t.Helper()
+		out, err := w.Command(words...)
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", words, err, out)
+		}
+		return strings.TrimSpace(out)
+	}
+	mailed := func(not string) string {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // sent in the background
+			out, err := w.Command("demo", "mail", "paul@perso.example")
+			if code := regexp.MustCompile(`\b\d{4} ?\d{4}\b`).FindString(out); err == nil && code != "" && code != not {
+				return code
+			}
+		}
+		t.Fatal("no code came")
+		return ""
+	}
+	b := newTab(t, testpeer.ChromiumOptions{Language: "fr"})
+	home := fmt.Sprintf("location.href === %q", w.Portal+"/")
+	b.open(w.Portal + "/")
+	b.signIn(w, "plefebvre")
+	b.accessible("the activation of a key")
+	b.do(chromedp.SetValue(chromedp.CSS("#pin"), "4862"), chromedp.SetValue(chromedp.CSS("#answer"), "4862"+command("demo", "code", "-key", "DEMO-0001")))
+	b.leaves(chromedp.Click(chromedp.CSS(`form[action^="/signin/enrol/key"] button`)))
+	b.until(home)
+
+	b.open(w.Provider + "/account/mail")
+	add := func(address string) {
+		t.Helper()
+		b.do(chromedp.SetValue(chromedp.CSS("#address"), address))
+		b.leaves(chromedp.Click(chromedp.CSS(`form[action="/account/mail"] button`)))
+	}
+	for _, own := range []string{"paul.lefebvre@academie.test", "x@sous.ACADEMIE.test"} {
+		add(own)
+		b.until(`document.querySelector("#problem") && !document.querySelector("#code")`)
+	}
+	b.accessible("an address that is refused")
+	add("paul@perso.example")
+	code := mailed("")
+	b.do(chromedp.SetValue(chromedp.CSS("#code"), code))
+	b.leaves(chromedp.Click(chromedp.CSS(`form[action="/account/mail/confirm"] button`)))
+	b.until(`location.pathname === "/account"`)
+
+	b.open(w.Provider + "/account/signout")
+	b.leaves(chromedp.Click(chromedp.CSS(`main form [type=submit]`)))
+	b.open(w.Portal + "/")
+	b.signIn(w, "plefebvre")
+	b.leaves(chromedp.Click(chromedp.CSS(`a[href*="by=mail"]`)))
+	b.leaves(chromedp.Click(chromedp.CSS(`form[action^="/signin/mailcode"] button`)))
+	b.accessible("the page of a code by e-mail")
+	b.typeCode(code) // was used
+	b.until(`document.querySelector("#problem")`)
+	b.typeCode(mailed(code))
+	b.until(home)
+	b.forgive("422") // what was refused above
 }
