@@ -242,6 +242,9 @@ func TestDeskResetsAndCutsEverything(t *testing.T) {
 			t.Errorf("%s: %s", other, p)
 		}
 	}
+	if !strings.Contains(trail, "mdupont → ssmith") {
+		t.Errorf("the trail does not say to whom:\n%s", trail)
+	}
 	if report, err := w.Command("audit", "verify"); err != nil || !strings.Contains(report, "The trail holds") {
 		t.Errorf("%v\n%s", err, report)
 	}

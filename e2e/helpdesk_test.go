@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"beffroi/e2e/rig"
 	"beffroi/e2e/visitor"
@@ -217,4 +218,62 @@ func TestAThousandKeysAreImportedInTheBrowser(t *testing.T) {
 	b.accessible("a list of keys")
 	b.leaves(b.clickText("LOT-0000"))
 	b.accessible("an OTP key")
+}
+
+// tabTo presses Tab until the focus is on what the selector names, as somebody without a mouse does, and checks that the focus
+// is always seen.
+func (b *tab) tabTo(selector string) {
+	b.t.Helper()
+	for range 80 {
+		b.do(b.keys(tabKey))
+		if b.value(fmt.Sprintf("document.activeElement?.matches(%q)", selector)) == "true" {
+			if b.value("[null, '::after'].every(part => getComputedStyle(document.activeElement, part).outlineStyle === 'none')") == "true" {
+				b.t.Errorf("%s: nothing shows that it has the focus", selector)
+			}
+			return
+		}
+	}
+	b.t.Fatalf("the Tab key does not reach %s; the page is %s", selector, b)
+}
+
+// TestDeskByKeyboard: found, verified, reset, undone by nobody but the person: no mouse.
+func TestDeskByKeyboard(t *testing.T) {
+	w := newWorld(t, rig.Demo(t), "mdupont", "jmartin", "aadmin")
+	sarah := visitor.New()
+	w.portal(t, journey(t), sarah, "ssmith", "/")
+	b := newTab(t, testpeer.ChromiumOptions{Language: "fr"})
+	b.open(w.Provider + "/helpdesk/")
+	b.signInByKeyboard(w, "mdupont")
+	b.until("document.activeElement?.id === 'q'")
+	b.leaves(b.keys("ssmith"), b.keys(enterKey))
+	b.tabTo("a.row-link")
+	b.leaves(b.keys(enterKey))
+	b.tabTo("input[name=way]")
+	b.do(b.keys(kb.ArrowDown), b.keys(kb.ArrowDown))
+	for b.value("document.activeElement.value") != "callback" {
+		b.do(b.keys(kb.ArrowDown))
+	}
+	b.tabTo("#remark")
+	b.do(b.keys("rappelée au 03 20 00 00 00"))
+	b.tabTo(`form[action$="/verify"] button[type=submit]`)
+	b.leaves(b.keys(enterKey))
+	if b.value("location.search") != "?done=verified" {
+		t.Fatalf("not verified: %s", b)
+	}
+	b.tabTo("#reason")
+	b.do(b.keys("téléphone perdu"))
+	b.tabTo(`button[formaction$="/reset"]:not([name])`)
+	b.leaves(b.keys(enterKey))
+	if b.value("location.search") != "?done=reset" || b.value("document.activeElement?.hasAttribute('data-focus')") != "true" {
+		t.Errorf("after the reset: %s", b)
+	}
+	b.accessible("the page of a person who was reset")
+
+	for _, page := range []string{"/helpdesk/follow-up", "/helpdesk/keys", "/helpdesk/schools/0590002B", "/helpdesk/schools/0590002B/letters", "/account", "/account/sessions", "/account/recovery"} {
+		b.open(w.Provider + page)
+		// Everything that can be pressed takes the focus.
+		if left := b.value(`[...document.querySelectorAll("main a, main button, main input:not([type=hidden]), main select, main textarea, main summary")].filter(e => e.checkVisibility() && !e.disabled && (e.tabIndex < 0 || (e.tagName === "A" && !e.href))).map(e => e.outerHTML).join("\n")`); left != "" {
+			t.Errorf("%s: out of the keyboard's reach: %s", page, left)
+		}
+	}
 }

@@ -30,7 +30,7 @@ func runAudit(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("audit list", flag.ContinueOnError)
 	flags.SetOutput(out)
 	w := configFlags(flags)
-	login := flags.String("person", "", "only what this `LOGIN` did or what was done to them")
+	of := flags.String("person", "", "only what this `LOGIN` did or what was done to them")
 	application := flags.String("app", "", "only about this application `ID`")
 	action := flags.String("action", "", "only this `ACTION`, or those that begin with it when it ends in a dot")
 	limit := flags.Int("limit", 100, "at most this many")
@@ -43,10 +43,10 @@ func runAudit(ctx context.Context, out io.Writer, args []string) error {
 	}
 	defer done()
 	f := audit.Filter{Application: *application, Action: *action, Limit: *limit}
-	if *login != "" {
-		p, err := h.directory.ByLogin(ctx, *login)
+	if *of != "" {
+		p, err := h.directory.ByLogin(ctx, *of)
 		if err != nil {
-			return fmt.Errorf("person %q: %w", *login, err)
+			return fmt.Errorf("person %q: %w", *of, err)
 		}
 		f.Person = p.ID
 	}
@@ -57,10 +57,23 @@ func runAudit(ctx context.Context, out io.Writer, args []string) error {
 	if w.json {
 		return printJSON(out, append([]audit.Row{}, rows...))
 	}
+	logins := map[string]string{} // of IDs; who has left keeps the ID
+	login := func(id string) string {
+		if _, ok := logins[id]; !ok {
+			logins[id] = id
+			if p, err := h.directory.ByID(ctx, id); err == nil && p.Login != "" {
+				logins[id] = p.Login
+			}
+		}
+		return logins[id]
+	}
 	for _, r := range rows {
 		who := r.Actor.Name
 		if who == "" {
 			who = r.Actor.ID
+		}
+		if r.Target != "" && r.Target != r.Actor.ID {
+			who += " → " + login(r.Target)
 		}
 		var detail []string
 		for _, k := range slices.Sorted(maps.Keys(r.Detail)) {
