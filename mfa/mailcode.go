@@ -340,6 +340,10 @@ func (s *Service) AddMail(ctx context.Context, actor audit.Actor, p MailProof) e
 		if err := s.spendMail(ctx, p); err != nil {
 			return err
 		}
+		before, err := s.MailAddress(ctx, person)
+		if err != nil {
+			return err
+		}
 		f, _, err := scanMail(s.db.QueryRow(ctx, `INSERT INTO mfa_mail (person, id, address, created) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (person) DO UPDATE SET id = excluded.id, address = excluded.address, created = excluded.created, used = NULL
 			RETURNING `+mailColumns, person, secret.Random()[:22], p.address, db.At(s.now())).Scan)
@@ -349,7 +353,7 @@ func (s *Service) AddMail(ctx context.Context, actor audit.Actor, p MailProof) e
 		if err != nil {
 			return fmt.Errorf("add mail address of %s: %w", person, err)
 		}
-		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "added", Factor: f}); err != nil {
+		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "added", Factor: f, Mail: before}); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.enrol", Target: person, Outcome: "ok", Detail: map[string]string{"kind": string(Mail), "factor": f.ID, "address": f.Detail}})

@@ -26,6 +26,10 @@ func (s *Service) Reset(ctx context.Context, actor audit.Actor, person, reason s
 		return 0, ErrReason
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		mail, err := s.MailAddress(ctx, person)
+		if err != nil {
+			return err
+		}
 		n = 0
 		for _, k := range kinds() {
 			for i, table := range k.tables {
@@ -49,7 +53,7 @@ func (s *Service) Reset(ctx context.Context, actor audit.Actor, person, reason s
 		if err := s.ended(ctx, actor, person); err != nil {
 			return err
 		}
-		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "reset", Reason: reason}); err != nil {
+		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "reset", Reason: reason, Mail: mail}); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "mfa.reset", Target: person, Outcome: "ok",
@@ -67,7 +71,11 @@ func (s *Service) Reset(ctx context.Context, actor audit.Actor, person, reason s
 // with Reset. db.ErrNotFound when the person has no such factor.
 func (s *Service) Remove(ctx context.Context, actor audit.Actor, person, id, reason string) (gone Factor, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		err := db.ErrNotFound
+		mail, err := s.MailAddress(ctx, person)
+		if err != nil {
+			return err
+		}
+		err = db.ErrNotFound
 		for _, k := range kinds() {
 			if k.removeAs != nil {
 				gone, err = k.removeAs(s, ctx, actor, person, id, reason)
@@ -86,7 +94,7 @@ func (s *Service) Remove(ctx context.Context, actor audit.Actor, person, id, rea
 				return err
 			}
 		}
-		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "removed", Factor: gone, Reason: reason}); err != nil {
+		if err := s.changed(ctx, Change{Actor: actor, Person: person, What: "removed", Factor: gone, Reason: reason, Mail: mail}); err != nil {
 			return err
 		}
 		detail := map[string]string{"kind": string(gone.Kind), "factor": id}
@@ -115,6 +123,7 @@ type Change struct {
 	What   string // "added", "removed", "renamed", "used" (a recovery code, a pass: worth telling), Stolen or "reset"
 	Factor Factor // zero for a reset of all
 	Reason string // a helper's
+	Mail   string // the address outside the academy that codes went to before the change; empty: there was none
 }
 
 // Stolen is the Change of a trusted browser whose cookie turned up in another.
@@ -127,6 +136,13 @@ func (s *Service) OnChange(fn func(ctx context.Context, c Change) error) {
 }
 
 func (s *Service) changed(ctx context.Context, c Change) error {
+	if c.Mail == "" && c.Factor.Kind != Mail {
+		mail, err := s.MailAddress(ctx, c.Person)
+		if err != nil {
+			return err
+		}
+		c.Mail = mail
+	}
 	if c.What == "added" && (Held{c.Factor.Kind: 1}).Lasting() > 0 {
 		// A pass that was for enrolling only did what it was for.
 		if _, err := s.db.Exec(ctx, "DELETE FROM mfa_pass WHERE person = $1 AND enrol_only = 1", c.Person); err != nil {

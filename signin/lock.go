@@ -97,7 +97,7 @@ func (s *Service) lock(ctx context.Context, actor audit.Actor, person, reason, w
 			detail["already"] = "true"
 		}
 		if !c.already {
-			if err := s.tell(ctx, actor, person, "lock", "mail.lock"); err != nil {
+			if err := s.tellLock(ctx, actor, person, "lock", "mail.lock"); err != nil {
 				return err
 			}
 		}
@@ -131,7 +131,7 @@ func (s *Service) Open(ctx context.Context, actor audit.Actor, person, reason st
 		if err := s.endEverywhere(ctx, person); err != nil {
 			return err
 		}
-		if err := s.tell(ctx, actor, person, "open", "mail.open"); err != nil {
+		if err := s.tellLock(ctx, actor, person, "open", "mail.open"); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, actor, audit.Event{Action: "signin.open", Target: person, Outcome: "ok",

@@ -8,6 +8,7 @@ import (
 
 	"beffroi/internal/audit"
 	"beffroi/internal/db/dbtest"
+	"beffroi/mfa"
 )
 
 var mailedCode = regexp.MustCompile(`\n    (\d{4}) (\d{4})\n`)
@@ -71,4 +72,72 @@ func TestRow24NobodyMarksAnAddressAsProven(t *testing.T) {
 	if desk.CheckCode(ctx, audit.Person("id-plefebvre", "x"), "id-mdupont", code) == nil || desk.CheckCode(ctx, helper, "id-mdupont", code) != nil || desk.CheckCode(ctx, helper, "id-mdupont", code) == nil {
 		t.Error("the desk's code")
 	}
+}
+
+// TestTheAddressOutsideHearsOfChangesToo: who has the password reads the mailbox
+// here, and could remove the message.
+func TestTheAddressOutsideHearsOfChangesToo(t *testing.T) {
+	each(t, Config{}, func(t *testing.T, g *rig) {
+		ctx := context.Background()
+		news := &told{}
+		g.service.teller = news
+		g.enrol("id-mdupont")
+		b := g.browser()
+		want(t, b.code(b.password(b.get("/begin?app=strong"), "mdupont", rightPassword), "id-mdupont"), "done id-mdupont 2")
+		// to says who was told since the last look.
+		to := func() string {
+			news.mu.Lock()
+			defer news.mu.Unlock()
+			var all []string
+			for _, m := range news.all {
+				if !strings.Contains(m.Body, "/account/notme?token=") {
+					continue // a code
+				}
+				all = append(all, m.To)
+			}
+			news.all = nil
+			return strings.Join(all, " ")
+		}
+		add := func(address string) {
+			t.Helper()
+			b.post("/account/mail", "address", address)
+			b.post("/account/mail/confirm", "code", news.mailed(t))
+			if at, err := g.mfa.MailAddress(ctx, "id-mdupont"); at != address || err != nil {
+				t.Fatalf("%q, %v", at, err)
+			}
+		}
+		const here = "marie.dupont@academie.test"
+		to()
+		for _, step := range []struct {
+			what string
+			do   func() error
+			told string
+		}{
+			{"a first address", func() error { add("marie@gmail.com"); return nil }, here},
+			{"another in its place", func() error { add("md@laposte.net"); return nil }, here + " marie@gmail.com"},
+			{"recovery codes", func() error {
+				_, err := g.mfa.NewRecoveryCodes(ctx, audit.Person("id-mdupont", "mdupont"), "id-mdupont")
+				return err
+			}, here + " md@laposte.net"},
+			{"a lock", func() error { return g.service.Lock(ctx, audit.Operator("o"), "id-mdupont", "stolen") }, here + " md@laposte.net"},
+			{"its end", func() error { return g.service.Open(ctx, audit.Operator("o"), "id-mdupont", "seen") }, here + " md@laposte.net"},
+			{"the address removed", func() error {
+				all, err := g.mfa.Factors(ctx, "id-mdupont")
+				for _, f := range all {
+					if f.Kind == mfa.Mail {
+						_, err = g.mfa.Remove(ctx, audit.Person("id-mdupont", "mdupont"), "id-mdupont", f.ID, "")
+					}
+				}
+				return err
+			}, here + " md@laposte.net"},
+			{"a reset", func() error { _, err := g.mfa.Reset(ctx, audit.Operator("o"), "id-mdupont", "lost"); return err }, here},
+		} {
+			if err := step.do(); err != nil {
+				t.Fatalf("%s: %v", step.what, err)
+			}
+			if got := to(); got != step.told {
+				t.Errorf("%s was told to %q, want %q", step.what, got, step.told)
+			}
+		}
+	})
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // People are told of every change to what protects them, at their address in the
-// directory, with a link that locks the account: whoever changed it in their
-// place cannot keep them from hearing of it.
+// directory and at the one outside where codes went before the change, with a
+// link that locks the account: whoever changed it in their place, and reads
+// their mail here, cannot keep them from hearing of it.
 
 // Teller queues a message in the caller's transaction.
 type Teller interface {
@@ -44,12 +45,13 @@ func (s *Service) tellChange(ctx context.Context, c mfa.Change) error {
 	if key == "" {
 		return nil // a new name is no news
 	}
-	return s.tell(ctx, c.Actor, c.Person, c.What+" "+string(c.Factor.Kind)+" "+c.Factor.ID, key)
+	return s.tell(ctx, c.Actor, c.Person, c.What+" "+string(c.Factor.Kind)+" "+c.Factor.ID, key, c.Mail)
 }
 
 // tell writes to a person what happened. With the sentence go when, by whom and
-// from where it was done, and the link that locks.
-func (s *Service) tell(ctx context.Context, actor audit.Actor, id, topic, key string) error {
+// from where it was done, and the link that locks. outside is a second address,
+// empty for none.
+func (s *Service) tell(ctx context.Context, actor audit.Actor, id, topic, key, outside string) error {
 	if s.teller == nil {
 		return nil
 	}
@@ -86,5 +88,19 @@ func (s *Service) tell(ctx context.Context, actor audit.Actor, id, topic, key st
 		lines = append(lines, where)
 	}
 	lines = append(lines, "", i18n.T(l, "mail.me"), i18n.T(l, "mail.notme"), link, "", i18n.T(l, "mail.more"), s.address+"/account", "", i18n.T(l, "mail.noreply"))
-	return s.teller.Queue(ctx, mailer.Message{Person: id, To: person.Mail, Name: person.DisplayName, Topic: topic, Subject: i18n.T(l, "mail.subject", "what", what), Body: strings.Join(lines, "\n") + "\n", Lang: string(l)})
+	m := mailer.Message{Person: id, To: person.Mail, Name: person.DisplayName, Topic: topic, Subject: i18n.T(l, "mail.subject", "what", what), Body: strings.Join(lines, "\n") + "\n", Lang: string(l)}
+	if err := s.teller.Queue(ctx, m); err != nil || outside == "" {
+		return err
+	}
+	m.To, m.Topic = outside, topic+" outside"
+	return s.teller.Queue(ctx, m)
+}
+
+// tellLock is tell for what is not about a factor.
+func (s *Service) tellLock(ctx context.Context, actor audit.Actor, id, topic, key string) error {
+	outside, err := s.mfa.MailAddress(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.tell(ctx, actor, id, topic, key, outside)
 }
