@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -15,8 +14,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"beffroi/internal/reach"
 )
 
 // outside reaches the addresses that applications have registered: their keys,
@@ -64,50 +64,19 @@ func newOutside(caFile string, everywhere bool, local ...string) (*outside, erro
 			return nil, errors.New("ca_file: holds no certificate")
 		}
 	}
-	near := outsideClient(trusted, func(ip netip.Addr) error { return mayDial(ip, true, false) })
+	near := outsideClient(trusted, func(ip netip.Addr) error { return reach.May(ip, true, false) })
 	of := func(inner bool) *outside {
 		return &outside{near: near, local: local, everywhere: everywhere,
-			far:    outsideClient(trusted, func(ip netip.Addr) error { return mayDial(ip, false, inner) }),
-			either: outsideClient(trusted, func(ip netip.Addr) error { return mayDial(ip, ip.Unmap().IsLoopback(), inner) })}
+			far:    outsideClient(trusted, func(ip netip.Addr) error { return reach.May(ip, false, inner) }),
+			either: outsideClient(trusted, func(ip netip.Addr) error { return reach.May(ip, ip.Unmap().IsLoopback(), inner) })}
 	}
 	o := of(true)
 	o.strangers = of(false)
 	return o, nil
 }
 
-// mayDial tells why an address is not dialled: near, for names of this machine;
-// inner, where the academy's own networks may be reached.
-func mayDial(ip netip.Addr, near, inner bool) error {
-	ip = ip.Unmap()
-	switch {
-	case ip.IsLoopback() != near:
-		return fmt.Errorf("%s: the address means another machine than it says", ip)
-	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), ip.IsUnspecified():
-		return fmt.Errorf("%s is no address of an application", ip)
-	case !near && !inner && (!ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(special, func(net netip.Prefix) bool { return net.Contains(ip) })):
-		return fmt.Errorf("%s is of an inner network: applications that registered themselves are reached there only where registration names their host", ip)
-	}
-	return nil
-}
-
-// special are networks of IANA's registries of special-purpose addresses that
-// are not the internet, or that carry an address of another kind inside.
-var special = func() (all []netip.Prefix) {
-	for _, s := range strings.Fields("0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 192.0.2.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 " +
-		"::/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16 fec0::/10") {
-		all = append(all, netip.MustParsePrefix(s))
-	}
-	return all
-}()
-
 func outsideClient(trusted *tls.Config, may func(netip.Addr) error) *http.Client {
-	dialer := &net.Dialer{Timeout: outsidePatience, Control: func(_, address string, _ syscall.RawConn) error {
-		at, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		return may(at.Addr())
-	}}
+	dialer := reach.Dialer(outsidePatience, may)
 	return &http.Client{
 		Timeout: outsidePatience,
 		Transport: &http.Transport{
