@@ -43,6 +43,14 @@ type MailConfig struct {
 	Timeout       time.Duration `yaml:"timeout"`         // of one answer of a server; default 15s
 	MaxMessage    int64         `yaml:"max_message"`     // bytes of a message sent, attachments encoded; default 29360128
 	Connections   int           `yaml:"max_connections"` // per person; default 4
+	Content       ContentConfig `yaml:"content"`
+}
+
+// ContentConfig is the origin of its own where strangers' documents are shown.
+type ContentConfig struct {
+	BaseURL    string `yaml:"base_url"`           // another host name than the portal's; empty: documents are shown on the portal's, in a sandbox
+	Listen     string `yaml:"listen"`             // host:port; empty: where the portal listens, under this host name
+	NoPictures bool   `yaml:"no_remote_pictures"` // remote pictures are never fetched, whoever asks
 }
 
 // DAVConfig says where the calendar and contact servers are. Agenda and
@@ -140,6 +148,7 @@ func (c Config) Validate() []error {
 		}
 	}
 	c.Mail.validate(bad)
+	c.Mail.Content.validate(bad, c.BaseURL)
 	c.DAV.validate(bad)
 	return errs
 }
@@ -163,6 +172,28 @@ func (c MailConfig) validate(bad func(key, format string, args ...any)) {
 			}
 		default:
 			bad(server.key+"_tls", "is tls, starttls or none, not %q", server.tls)
+		}
+	}
+}
+
+func (c ContentConfig) validate(bad func(key, format string, args ...any), portal string) {
+	if c.BaseURL == "" {
+		if c.Listen != "" {
+			bad("mail.content.base_url", "is missing: the address under which browsers find mail.content.listen")
+		}
+		return
+	}
+	if err := origin(c.BaseURL); err != nil {
+		bad("mail.content.base_url", "%v", err)
+		return
+	}
+	content, _ := url.Parse(c.BaseURL)
+	if other, err := url.Parse(portal); err == nil && strings.EqualFold(content.Host, other.Host) {
+		bad("mail.content.base_url", "is the portal's own; another host name keeps what strangers wrote away from it")
+	}
+	if c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			bad("mail.content.listen", "%q is not host:port", c.Listen)
 		}
 	}
 }

@@ -16,6 +16,7 @@ package portal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -158,6 +159,25 @@ func (p *Portal) DB() *db.DB { return p.db }
 
 // Now is the portal's clock.
 func (p *Portal) Now() time.Time { return p.now() }
+
+// As is the context of a session that an address sealed by this portal names,
+// for a request that carries no cookie. It is checked as Signed does.
+// Errors: ErrSignedOut, ErrUnavailable.
+func (p *Portal) As(ctx context.Context, sid string) (context.Context, error) {
+	row, err := p.sessions.Alive(ctx, sid)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrSignedOut
+	}
+	if err != nil {
+		return nil, err
+	}
+	person, _, err := p.unpack(row)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSignedOut, err)
+	}
+	ctx = context.WithValue(session.With(ctx, row), contextKey{}, visit{person, row.SID})
+	return ctx, p.Check(ctx)
+}
 
 type contextKey struct{}
 

@@ -14,5 +14,5 @@ var pages = []Page{
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&OidcDevice{}, &OidcDeviceConfirm{},
 	&WebError{},
-	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{},
+	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{}, &WebmailSenders{},
 }

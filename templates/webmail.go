@@ -65,6 +65,22 @@ type WebmailBadge struct {
 
 func (WebmailBadge) Template() string { return "webmail_badge.html" }
 
+// WebmailSenders lists whose remote pictures are shown.
+type WebmailSenders struct {
+	Layout
+	Folders []MailFolder
+	Senders []MailSender
+}
+
+func (WebmailSenders) Template() string { return "webmail_senders.html" }
+
+// MailSender is an address, or all of a domain.
+type MailSender struct {
+	Value, Name string
+	Domain      bool
+	Since       time.Time
+}
+
 // MailFolder is one line of the folder list.
 type MailFolder struct {
 	Label   string
@@ -123,8 +139,12 @@ type MailMessage struct {
 	OtherPlain bool   // the other form is the plain one
 	Remote     int    // images and such that were not fetched
 	Hosts      []string
-	Cut        bool // the text was too long to show whole
-	Salvaged   bool // the structure was damaged; shown as far as possible
+	Pictures   string // remote ones are shown: "once", or by the sender that is accepted; "" when not
+	CanShow    bool   // they could be
+	SenderMail string // whose pictures could be accepted for good; "" for nobody
+	SenderSite string // the domain
+	Cut        bool   // the text was too long to show whole
+	Salvaged   bool   // the structure was damaged; shown as far as possible
 	Files      []MailFile
 	Headers    []MailHeader
 	Source     string

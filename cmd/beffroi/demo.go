@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -34,6 +35,7 @@ func runDemo(ctx context.Context, out io.Writer, args []string) error {
 	flags.StringVar(&o.Dir, "dir", ".demo", "the `DIR` that keeps the demo's state; created")
 	flags.StringVar(&o.Provider, "provider", "127.0.0.1:8080", "where the provider listens")
 	flags.StringVar(&o.Portal, "portal", "127.0.0.1:8081", "where the portal listens")
+	flags.StringVar(&o.Content, "content", "", "where mail documents are shown (default: the port after the portal's, or a free one)")
 	fresh := flags.Bool("fresh", false, "forget what an earlier demo kept in DIR")
 	if err := flags.Parse(args); err != nil {
 		return usageError(err)
@@ -61,6 +63,11 @@ func serveDemo(ctx context.Context, out io.Writer, o demo.Options, fresh bool) e
 	for what, addr := range map[string]string{"provider": o.Provider, "portal": o.Portal} {
 		if err := free(addr); err != nil {
 			return fmt.Errorf("the %s cannot listen: %w\nIs another demo running? Other ports: beffroi demo -provider 127.0.0.1:18080 -portal 127.0.0.1:18081", what, err)
+		}
+	}
+	if o.Content == "" {
+		if o.Content, err = contentAddr(o.Portal); err != nil {
+			return err
 		}
 	}
 	o.Admin = "127.0.0.1:9090"
@@ -96,6 +103,25 @@ func serveDemo(ctx context.Context, out io.Writer, o demo.Options, fresh bool) e
 	h.work(ctx)
 	fmt.Fprintln(out, "stopping…")
 	return nil
+}
+
+// contentAddr is a free address beside the portal's.
+func contentAddr(portal string) (string, error) {
+	host, port, err := net.SplitHostPort(portal)
+	if err != nil {
+		return "", err
+	}
+	if n, err := strconv.Atoi(port); err == nil {
+		if next := net.JoinHostPort(host, strconv.Itoa(n+1)); free(next) == nil {
+			return next, nil
+		}
+	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String(), nil
 }
 
 // seed gives the sample people who have one their second factor, once: what is
@@ -154,7 +180,7 @@ func seedKey(ctx context.Context, h *house, k demo.Key) error {
 }
 
 func announce(out io.Writer, d *demo.Demo, o demo.Options, again bool) {
-	fmt.Fprintf(out, "\nBeffroi, with a sample academy\n\n  portal    %s\n  provider  %s\n  metrics   http://%s/metrics\n  state     %s\n\n", d.Portal, d.Issuer, o.Admin, o.Dir)
+	fmt.Fprintf(out, "\nBeffroi, with a sample academy\n\n  portal    %s\n  provider  %s\n  content   %s (of mail)\n  metrics   http://%s/metrics\n  state     %s\n\n", d.Portal, d.Issuer, d.Content, o.Admin, o.Dir)
 	fmt.Fprintf(out, "  directory %s\n  mail      imap://%s  smtp://%s (submission)\n  agendas   %s (contacts too)\n\n", d.LDAP, d.IMAP, d.SMTP, d.DAV)
 	if again {
 		fmt.Fprintf(out, "Kept from before: second factors, sessions, keys, preferences. The sample mail,\ncalendars and contacts start afresh each time; -fresh forgets the rest too.\n\n")

@@ -57,7 +57,7 @@ func startDemo(t *testing.T, dir string, flags ...string) liveDemo {
 	status := make(chan int, 1)
 	var errs lineWriter
 	go func() {
-		status <- run(ctx, append([]string{"demo", "-dir", dir, "-provider", d.provider, "-portal", d.portal}, flags...), d.out, &errs)
+		status <- run(ctx, append([]string{"demo", "-dir", dir, "-provider", d.provider, "-portal", d.portal, "-content", freePort(t)}, flags...), d.out, &errs)
 	}()
 	var once sync.Once
 	ended := -1

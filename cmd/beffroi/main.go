@@ -26,7 +26,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"demo", "[-dir DIR] [-provider ADDR] [-portal ADDR] [-fresh] | code LOGIN | code -key SERIAL | mail ADDRESS", "try everything on this machine, with a sample academy", runDemo},
+		{"demo", "[-dir DIR] [-provider ADDR] [-portal ADDR] [-content ADDR] [-fresh] | code LOGIN | code -key SERIAL | mail ADDRESS", "try everything on this machine, with a sample academy", runDemo},
 		{"serve", "-config FILE", "run the provider, the portal or both", runServe},
 		{"check", "-config FILE", "try the configuration, the database, the directory, the mail servers and the clock", runCheck},
 		{"migrate", "-config FILE", "bring the database to this release", runMigrate},

@@ -29,6 +29,7 @@ const (
 	byBearer        = "a bearer token with the scope"
 	byInvitation    = "an invitation, or the token of the registration"
 	byLogoutToken   = "a logout token of the provider"
+	byTicket        = "an address that the portal sealed"
 	byInner         = "whoever reaches the inner address"
 )
 
@@ -78,6 +79,7 @@ var inventory = map[string]map[string]string{
 
 		"GET /mail/{$}": byPortalSession, "GET /mail/badge": byPortalSession, "GET /mail/compose": byPortalSession, "POST /mail/compose": byPortalSession, "POST /mail/outbox": byPortalSession,
 		"GET /mail/{box}/{$}": byPortalSession, "POST /mail/{box}/do": byPortalSession, "GET /mail/{box}/{ref}": byPortalSession, "GET /mail/{box}/{ref}/document": byPortalSession,
+		"POST /mail/{box}/{ref}/pictures": byPortalSession, "GET /mail/pictures": byPortalSession, "POST /mail/pictures": byPortalSession,
 		"GET /mail/{box}/{ref}/source": byPortalSession, "GET /mail/{box}/{ref}/part/{section}": byPortalSession,
 		"GET /agenda": byAnyone, "GET /agenda/{$}": byPortalSession, "GET /agenda/badge": byPortalSession, "GET /agenda/new": byPortalSession, "POST /agenda/new": byPortalSession,
 		"POST /agenda/calendars": byPortalSession, "GET /agenda/event/{calendar}/{object}": byPortalSession, "GET /agenda/event/{calendar}/{object}/edit": byPortalSession,
@@ -86,7 +88,8 @@ var inventory = map[string]map[string]string{
 		"GET /contacts/card/{book}/{object}": byPortalSession, "GET /contacts/card/{book}/{object}/edit": byPortalSession, "POST /contacts/card/{book}/{object}/edit": byPortalSession,
 		"GET /contacts/card/{book}/{object}/delete": byPortalSession, "POST /contacts/card/{book}/{object}/delete": byPortalSession,
 	},
-	"admin": {"GET /healthz": byInner, "GET /readyz": byInner, "GET /metrics": byInner},
+	"mail content": {"GET /document/{ticket}": byTicket, "GET /part/{ticket}": byTicket, "GET /picture/{ticket}": byTicket},
+	"admin":        {"GET /healthz": byInner, "GET /readyz": byInner, "GET /metrics": byInner},
 }
 
 // openHouse is every part of the demo, mounted and not listening.
@@ -100,7 +103,7 @@ type openHouse struct {
 func newOpenHouse(t *testing.T) *openHouse {
 	t.Helper()
 	dir := t.TempDir()
-	d, err := demo.Start(demo.Options{Dir: dir, Provider: freePort(t), Portal: freePort(t), Admin: "127.0.0.1:0"})
+	d, err := demo.Start(demo.Options{Dir: dir, Provider: freePort(t), Portal: freePort(t), Content: freePort(t), Admin: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +117,7 @@ func newOpenHouse(t *testing.T) *openHouse {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.close)
-	o := &openHouse{t: t, house: h, base: map[string]string{"provider": d.Issuer, "portal": d.Portal, "admin": "http://127.0.0.1:9090"}}
+	o := &openHouse{t: t, house: h, base: map[string]string{"provider": d.Issuer, "portal": d.Portal, "mail content": d.Content, "admin": "http://127.0.0.1:9090"}}
 	files, err := filepath.Glob(filepath.Join(dir, "secrets", "*"))
 	if err != nil || len(files) < 4 {
 		t.Fatal(files, err)
@@ -291,6 +294,15 @@ func TestRow05EveryRouteRefusesWhoeverMayNotCallIt(t *testing.T) {
 					t.Errorf("%s: %d", at, res.StatusCode)
 				}
 			}
+		case byTicket:
+			for _, header := range []map[string]string{nil, {"Cookie": "beffroi_portal=x"}} {
+				if res := o.call(door, method, path, nil, header); res.StatusCode != http.StatusGone || len(res.Cookies()) > 0 {
+					t.Errorf("%s: %d", at, res.StatusCode)
+				}
+			}
+			if res := o.call(door, method, path, nil, map[string]string{"Host": strings.TrimPrefix(o.base["portal"], "http://")}); res.StatusCode != http.StatusMisdirectedRequest {
+				t.Errorf("%s under the portal's name: %d", at, res.StatusCode)
+			}
 		case byInner:
 			for _, other := range []string{"provider", "portal"} {
 				if res := o.call(other, method, path, nil, nil); res.StatusCode != http.StatusNotFound {
@@ -384,6 +396,12 @@ func TestRow38NoAnswerRepeatsTheHostThatWasAsked(t *testing.T) {
 				t.Errorf("%s %s %s as %q: the answer repeats it", door, method, path, host)
 			}
 			machine := slices.ContainsFunc(machinePaths, func(p string) bool { return strings.HasPrefix(path, p) })
+			if door == "mail content" && host != "" {
+				if res.StatusCode != http.StatusMisdirectedRequest {
+					t.Errorf("%s %s %s as %q: %d", door, method, path, host, res.StatusCode)
+				}
+				continue
+			}
 			if host != "" && !(door == "provider" && machine) && (res.StatusCode != http.StatusTemporaryRedirect || !strings.HasPrefix(res.Header.Get("Location"), o.base[door]+"/")) {
 				t.Errorf("%s %s %s as %q: %d to %s", door, method, path, host, res.StatusCode, res.Header.Get("Location"))
 			}

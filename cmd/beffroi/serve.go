@@ -86,12 +86,13 @@ type house struct {
 	mail      *mailer.Outbox // nil: people are told nothing
 	portal    *portal.Portal
 
-	sites   []*web.Site
-	servers []*web.Server
-	doors   []door
-	sweeps  []sweep
-	workers []func(ctx context.Context) // run until ctx ends
-	closers []func()
+	sites     []*web.Site
+	servers   []*web.Server
+	doors     []door
+	listening map[string]string // the addresses of doors, by name
+	sweeps    []sweep
+	workers   []func(ctx context.Context) // run until ctx ends
+	closers   []func()
 }
 
 // door is an address and what answers there.
@@ -301,9 +302,10 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 		return err
 	}
 	var modules []portal.Module
+	var mail *webmail.Module
 	if c.Mail.IMAP != "" {
-		mail, err := webmail.New(webmail.Dependencies{
-			Config: c.Mail, DB: h.portalDB, Sealer: h.sealer, Location: c.Location(), Log: h.log, Now: h.now,
+		mail, err = webmail.New(webmail.Dependencies{
+			Config: c.Mail, Origin: c.BaseURL, DB: h.portalDB, Sealer: h.sealer, Location: c.Location(), Log: h.log, Now: h.now,
 		})
 		if err != nil {
 			return fmt.Errorf("portal.mail: %w", err)
@@ -330,9 +332,43 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 	mux := newRoutes()
 	common(mux, site)
 	h.portal.Mount(mux)
-	h.doors = append(h.doors, door{"portal", c.Listen, web.OnHost(base, site.Routes(mux.mux)), mux})
+	pages := web.OnHost(base, site.Routes(mux.mux))
+	if mail != nil && c.Mail.Content.BaseURL != "" {
+		if pages, err = h.openContent(mail, pages); err != nil {
+			return err
+		}
+	}
+	h.doors = append(h.doors, door{"portal", c.Listen, pages, mux})
 	h.sweeps = append(h.sweeps, sweep{"portal sessions", sessions.Sweep}, sweep{"portal sign-outs", h.portal.Sweep})
 	return nil
+}
+
+// openContent joins the origin of strangers' mail documents: at an address of its
+// own, or beside the portal's pages, told apart by the host name.
+func (h *house) openContent(mail *webmail.Module, pages http.Handler) (http.Handler, error) {
+	c := h.cfg.Portal.Mail.Content
+	base, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("portal.mail.content.base_url: %w", err)
+	}
+	site, err := h.site("content", base, h.portalDB, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	mux := newRoutes()
+	mail.Content(site, mux)
+	content := web.OnlyHost(base, mux.mux)
+	h.doors = append(h.doors, door{"mail content", c.Listen, content, mux})
+	if c.Listen != "" {
+		return pages, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == base.Host {
+			content.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	}), nil
 }
 
 func (h *house) site(kind string, base *url.URL, d *db.DB, sessions *session.Store, person func(context.Context) *templates.PersonInfo) (*web.Site, error) {
@@ -348,6 +384,9 @@ func (h *house) site(kind string, base *url.URL, d *db.DB, sessions *session.Sto
 		c.ProviderURL = strings.TrimRight(h.cfg.Portal.Issuer, "/")
 		c.FormAction = []string{c.ProviderURL} // signing out and signing in again lead there
 		c.FrameSrc = []string{"'self'"}        // the mail document
+		if content := h.cfg.Portal.Mail.Content.BaseURL; content != "" {
+			c.FrameSrc = []string{strings.TrimRight(content, "/")}
+		}
 	} else if c.PortalURL != "" {
 		c.FormAction = []string{c.PortalURL} // where signing out may lead back to
 	}
@@ -399,11 +438,18 @@ func common(mux web.Mux, site *web.Site) {
 // listen takes every address before anything is served.
 func (h *house) listen() error {
 	for _, d := range h.doors {
+		if d.addr == "" {
+			continue // answered at another door
+		}
 		s, err := web.Listen(d.addr, d.handler, h.log)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
 		h.servers = append(h.servers, s)
+		if h.listening == nil {
+			h.listening = map[string]string{}
+		}
+		h.listening[d.name] = s.Addr()
 		h.log.Info("listening", "door", d.name, "address", s.Addr())
 	}
 	return nil
@@ -411,12 +457,7 @@ func (h *house) listen() error {
 
 // listensAt is the address of a door, with the port that was chosen.
 func (h *house) listensAt(name string) string {
-	for i, s := range h.servers {
-		if h.doors[i].name == name {
-			return s.Addr()
-		}
-	}
-	return ""
+	return h.listening[name]
 }
 
 // sweepEvery is how often what has expired is removed.

@@ -23,7 +23,8 @@ func Demo(t testing.TB) *Beffroi {
 	ready := fmt.Sprintf("\nready provider=%s portal=%s\n", b.Provider, b.Portal)
 	b.Server = testpeer.StartProgram(t, testpeer.Program{
 		Name: "beffroi demo", Path: binary,
-		Args:  []string{"demo", "-dir", dir, "-provider", net.JoinHostPort("127.0.0.1", provider), "-portal", net.JoinHostPort("127.0.0.1", portal)},
+		Args: []string{"demo", "-dir", dir, "-provider", net.JoinHostPort("127.0.0.1", provider), "-portal", net.JoinHostPort("127.0.0.1", portal),
+			"-content", net.JoinHostPort("127.0.0.1", strconv.Itoa(testpeer.FreePort(t)))},
 		Ready: func(output string) bool { return strings.Contains("\n"+output, ready) },
 	})
 	return b

@@ -48,6 +48,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// OnlyHost answers under the host name of base, and to no other with anything.
+func OnlyHost(base *url.URL, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != base.Host {
+			w.WriteHeader(http.StatusMisdirectedRequest) // RFC 9110 §15.5.20
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // OnHost sends a request that names another host to the same path of base:
 // links that are built, cookies and passkeys belong to one name only. Paths
 // that begin like one of machines are answered under any name, since servers

@@ -18,6 +18,12 @@ import (
 // TestAMessageFetchesAndRunsNothingInARealBrowser opens the whole corpus in
 // Chromium, with every address of it leading to a server that counts.
 func TestAMessageFetchesAndRunsNothingInARealBrowser(t *testing.T) {
+	for name, content := range map[string]string{"apart": elsewhere, "in the portal's origin": ""} {
+		t.Run(name, func(t *testing.T) { fetchesAndRunsNothing(t, content) })
+	}
+}
+
+func fetchesAndRunsNothing(t *testing.T, content string) {
 	var mu sync.Mutex
 	var asked []string
 	catcher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -30,7 +36,7 @@ func TestAMessageFetchesAndRunsNothingInARealBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t)
+	r := newRigShowing(t, content)
 	r.portal.anyone = "mdupont"
 	host := strings.TrimPrefix(catcher.URL, "http://")
 	var paths []string

@@ -293,7 +293,7 @@ func (s *service) plainText(ctx context.Context, who owner, m *message) (string,
 		return strings.Join(textLines(text, flowed(m.body.plain)), "\n"), err
 	}
 	if m.body.html != nil {
-		made, err := s.richBody(ctx, who, m, false)
+		made, err := s.richBody(ctx, who, m, false, false)
 		return textOf(made.Body), err
 	}
 	return "", nil

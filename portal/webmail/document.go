@@ -1,6 +1,7 @@
 package webmail
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"html"
@@ -28,13 +29,20 @@ var contentStyle = sync.OnceValue(func() string {
 // an origin of nobody, without script, forms or any fetch; only its own style
 // and the pictures it carries are left.
 func (s *service) document(w http.ResponseWriter, r *http.Request) error {
-	ctx := r.Context()
 	at, err := parseRef(unslug(r.PathValue("box")), r.PathValue("ref"))
 	if err != nil {
 		return err
 	}
+	if s.apart() {
+		return s.away(w, r, aDocument, ticket{Message: at.path()})
+	}
+	return s.writeDocument(w, r, at, false)
+}
+
+func (s *service) writeDocument(w http.ResponseWriter, r *http.Request, at ref, pictures bool) error {
+	ctx := r.Context()
 	var made sanitized
-	err = s.with(ctx, func(who owner) error {
+	err := s.with(ctx, func(who owner) error {
 		m, err := s.openMessage(ctx, who, at)
 		if err != nil {
 			return err
@@ -42,7 +50,7 @@ func (s *service) document(w http.ResponseWriter, r *http.Request) error {
 		if m.body.html == nil {
 			return fmt.Errorf("%w: no HTML", errGone)
 		}
-		made, err = s.richBody(ctx, who, m, true)
+		made, err = s.richBody(ctx, who, m, true, pictures)
 		return err
 	})
 	if err != nil {
@@ -50,7 +58,7 @@ func (s *service) document(w http.ResponseWriter, r *http.Request) error {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", documentPolicy)
+	h.Set("Content-Security-Policy", s.documentPolicy())
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "private, no-store")
@@ -59,14 +67,20 @@ func (s *service) document(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// documentPolicy: 'self' in frame-ancestors is the portal; in a sandboxed
-// document 'self' elsewhere would be nobody, so it is not used there.
-const documentPolicy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; " +
-	"form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+// documentPolicy: in a sandboxed document 'self' would be nobody, so origins
+// are written out; the portal's own is only there to frame it.
+func (s *service) documentPolicy() string {
+	pictures, around := "data:", "'self'"
+	if s.apart() {
+		pictures, around = "data: "+s.contentOrigin, s.portalOrigin
+	}
+	return "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src " + pictures + "; style-src 'unsafe-inline'; " +
+		"form-action 'none'; base-uri 'none'; frame-ancestors " + around
+}
 
 // richBody sanitises the message's HTML. With images it carries along the
-// pictures that came with the message.
-func (s *service) richBody(ctx context.Context, who owner, m *message, images bool) (sanitized, error) {
+// pictures that came with the message, and with remote asks for those that did not.
+func (s *service) richBody(ctx context.Context, who owner, m *message, images, remote bool) (sanitized, error) {
 	source, cut, err := s.textContent(ctx, who, m, m.body.html, maxDocument)
 	if err != nil {
 		return sanitized{}, err
@@ -87,12 +101,34 @@ func (s *service) richBody(ctx context.Context, who owner, m *message, images bo
 			return "", nil
 		}
 	}
-	made := sanitize(source, inline, s.composeAddress())
+	from := sources{inline: inline, compose: s.composeAddress()}
+	if remote && s.showsPictures() {
+		from.fetch = func(address string) string {
+			if address = remoteAddress(address); address == "" {
+				return ""
+			}
+			sealed, err := s.sealedAddress(ctx, aPicture, ticket{Message: m.path(), Picture: address})
+			if err != nil {
+				return ""
+			}
+			return sealed
+		}
+	}
+	made := sanitizeFrom(source, from)
 	made.Cut = made.Cut || cut
 	return made, nil
 }
 
-func (s *service) composeAddress() string { return "/mail/compose" }
+func (s *service) composeAddress() string {
+	if s.apart() {
+		return s.portalOrigin + "/mail/compose"
+	}
+	return "/mail/compose"
+}
+
+// showsPictures tells whether remote pictures can be asked for: only on an
+// origin apart, and where the operator has not said no.
+func (s *service) showsPictures() bool { return s.apart() && !s.config.Content.NoPictures }
 
 // inlineImages reads the pictures that the HTML names, all in one command, as
 // far as they fit in a document.
@@ -139,19 +175,28 @@ func (s *service) inlineImages(ctx context.Context, who owner, m *message, sourc
 }
 
 // download sends an attachment. It is never a page of the portal's: with its
-// headers a browser saves it, or shows a plain image or text in a sandbox.
+// headers a browser saves it. What browsers show by themselves is shown on the
+// origin apart, or, without one, a plain image or text in a sandbox.
 func (s *service) download(w http.ResponseWriter, r *http.Request) error {
-	ctx := r.Context()
 	at, err := parseRef(unslug(r.PathValue("box")), r.PathValue("ref"))
 	if err != nil {
 		return err
 	}
+	section, view := r.PathValue("section"), r.URL.Query().Get("view") != ""
+	if view && s.apart() {
+		return s.away(w, r, aPart, ticket{Message: at.path(), Section: section})
+	}
+	return s.writePart(w, r, at, section, view)
+}
+
+func (s *service) writePart(w http.ResponseWriter, r *http.Request, at ref, section string, view bool) error {
+	ctx := r.Context()
 	return s.with(ctx, func(who owner) error {
 		m, err := s.openMessage(ctx, who, at)
 		if err != nil {
 			return err
 		}
-		p := m.root.find(r.PathValue("section"))
+		p := m.root.find(section)
 		if p == nil {
 			return fmt.Errorf("%w: part", errGone)
 		}
@@ -163,9 +208,11 @@ func (s *service) download(w http.ResponseWriter, r *http.Request) error {
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF && n == 0 {
 			return err // nothing is written yet: the page can still say it
 		}
-		if r.URL.Query().Get("view") != "" {
+		if view {
 			if raster := rasterType(first); raster != "" {
 				kind, inline = raster, true
+			} else if s.apart() && bytes.HasPrefix(first, []byte("%PDF-")) {
+				kind, inline = "application/pdf", true
 			} else if p.mediaType == "text/plain" {
 				text, _, err := s.textContent(ctx, who, m, p, 4*maxShownText)
 				if err != nil {
@@ -183,7 +230,11 @@ func (s *service) fileHeaders(w http.ResponseWriter, kind, name string, inline b
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	policy := "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+	if kind != "application/pdf" || !inline { // browsers show no PDF in a sandbox: it has an origin without anything instead
+		policy = "sandbox; " + policy
+	}
+	h.Set("Content-Security-Policy", policy)
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "private, no-store")
 	disposition := "attachment"

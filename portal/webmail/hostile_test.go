@@ -93,7 +93,7 @@ func pageIsHarmless(t *testing.T, name string, b *browser) {
 func documentIsHarmless(t *testing.T, name string, b *browser) {
 	t.Helper()
 	policy := b.last.Header.Get("Content-Security-Policy")
-	if want := documentPolicy; policy != want || strings.Contains(policy, "script") || !strings.HasPrefix(policy, "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'") {
+	if want := b.r.s.documentPolicy(); policy != want || strings.Contains(policy, "script") || !strings.HasPrefix(policy, "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'") {
 		t.Errorf("%s: policy %s", name, policy)
 	}
 	if b.last.Header.Get("X-Content-Type-Options") != "nosniff" || b.last.Header.Get("Referrer-Policy") != "no-referrer" {

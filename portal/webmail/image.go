@@ -27,7 +27,7 @@ func (s *sanitizer) image(t nethtml.Token) {
 			kept = append(kept, a)
 		case "srcset":
 			if sources := strings.Fields(a.Val); source == "" && len(sources) > 0 {
-				s.remote(sources[0])
+				source = browserURL(sources[0])
 			}
 		}
 	}
@@ -36,8 +36,12 @@ func (s *sanitizer) image(t nethtml.Token) {
 		s.blocked(source, alt, kept)
 		return
 	}
+	s.imageAt(data, alt, kept)
+}
+
+func (s *sanitizer) imageAt(address, alt string, kept []nethtml.Attribute) {
 	s.out.WriteString("<img")
-	s.write("src", data)
+	s.write("src", address)
 	s.write("alt", alt)
 	for _, a := range kept {
 		if value, ok := s.attribute("img", a); ok {
@@ -70,15 +74,25 @@ func (s *sanitizer) picture(source string) string {
 	return "data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(content)
 }
 
-// blocked stands where a picture is not shown. Counters of one pixel are not
-// worth a mark.
+// blocked stands where a picture is not shown, unless remote ones are and it is
+// one. Counters of one pixel are never fetched, and not worth a mark.
 func (s *sanitizer) blocked(source, alt string, attributes []nethtml.Attribute) {
-	s.remote(source)
 	for _, a := range attributes {
 		if v := strings.TrimSpace(a.Val); (a.Key == "width" || a.Key == "height") && (v == "0" || v == "1" || v == "2") {
+			if s.fetch == nil {
+				s.remote(source)
+			}
 			return
 		}
 	}
+	if s.fetch != nil && s.result.Shown < maxRemoteImages {
+		if address := s.fetch(source); address != "" {
+			s.result.Shown++
+			s.imageAt(address, alt, attributes)
+			return
+		}
+	}
+	s.remote(source)
 	s.out.WriteString(`<span class="beffroi-image">` + html.EscapeString(alt) + `</span>`)
 }
 

@@ -53,7 +53,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 					return err
 				}
 			}
-			if shown, err = s.messageView(ctx, who, m, r.URL.Query().Get("view")); err != nil {
+			if shown, err = s.messageView(ctx, who, m, r.URL.Query().Get("view"), r.URL.Query().Has("pictures")); err != nil {
 				return err
 			}
 		}
@@ -233,7 +233,8 @@ func (s *service) place(m *templates.MailMessage, view *templates.WebmailBox, p 
 }
 
 // messageView is the message as the reading pane shows it.
-func (s *service) messageView(ctx context.Context, who owner, m *message, wanted string) (*templates.MailMessage, error) {
+// asked: the remote pictures of this message were asked for.
+func (s *service) messageView(ctx context.Context, who owner, m *message, wanted string, asked bool) (*templates.MailMessage, error) {
 	l := web.Lang(ctx)
 	path := m.path()
 	v := &templates.MailMessage{Key: m.key(), Href: path, Subject: m.header.text("subject"), Date: m.header.date(m.received).In(s.location),
@@ -251,12 +252,20 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 
 	rich := m.body.html != nil && !(wanted == "text")
 	if rich {
-		v.Document = path + "/document"
-		made, err := s.richBody(ctx, who, m, false)
+		made, err := s.richBody(ctx, who, m, false, false)
 		if err != nil {
 			return nil, err
 		}
 		v.Remote, v.Hosts, v.Cut = made.Remote, made.Hosts, v.Cut || made.Cut
+		if err := s.pictureView(ctx, v, asked); err != nil {
+			return nil, err
+		}
+		v.Document = path + "/document"
+		if s.apart() {
+			if v.Document, err = s.sealedAddress(ctx, aDocument, ticket{Message: path, Pictures: v.Pictures != ""}); err != nil {
+				return nil, err
+			}
+		}
 		if m.body.plain != nil {
 			v.OtherView, v.OtherPlain = path+"?view=text", true
 		}
@@ -270,7 +279,7 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 			v.OtherView = path
 		}
 	} else if m.body.html != nil {
-		made, err := s.richBody(ctx, who, m, false)
+		made, err := s.richBody(ctx, who, m, false, false)
 		if err != nil {
 			return nil, err
 		}
@@ -287,7 +296,7 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		v.More, v.Cut = append(v.More, textBlocks(text, flowed(p))), v.Cut || cut
 	}
 	for _, p := range m.body.attachments {
-		v.Files = append(v.Files, attachmentView(l, path, p))
+		v.Files = append(v.Files, s.attachmentView(l, path, p))
 	}
 	for _, f := range m.header {
 		if len(v.Headers) < 100 {
@@ -320,13 +329,13 @@ func people(value string) []templates.MailAddress {
 	return list
 }
 
-func attachmentView(l i18n.Lang, path string, p *part) templates.MailFile {
+func (s *service) attachmentView(l i18n.Lang, path string, p *part) templates.MailFile {
 	f := templates.MailFile{Name: attachmentName(p, l), Type: p.mediaType, Size: fileSize(l, p.decodedSize()),
 		Href: path + "/part/" + p.section(), Icon: "file"}
 	switch {
 	case strings.HasPrefix(p.mediaType, "image/") && p.mediaType != "image/svg+xml":
 		f.Icon, f.Preview = "image", f.Href+"?view=1"
-	case p.mediaType == "text/plain":
+	case p.mediaType == "text/plain", p.mediaType == "application/pdf" && s.apart():
 		f.Preview = f.Href + "?view=1"
 	case strings.HasPrefix(p.mediaType, "message/"):
 		f.Icon = "mail"

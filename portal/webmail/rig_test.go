@@ -2,6 +2,7 @@ package webmail
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,7 @@ type rig struct {
 	s       *service
 	module  *Module
 	web     *httptest.Server
+	content *httptest.Server // strangers' documents, where they are shown apart
 	dovecot *testpeer.DovecotServer
 	tokens  *tokens
 	portal  *fakePortal
@@ -98,6 +100,7 @@ type fakePortal struct {
 	site   *web.Site
 	tokens *tokens
 	anyone string // who a visitor without a cookie is: for browsers
+	ended  atomic.Bool
 }
 
 func (f *fakePortal) Signed(h web.Handler) http.Handler {
@@ -121,6 +124,14 @@ func (f *fakePortal) TokenFor(ctx context.Context, audience string) (string, tim
 	return f.tokens.give(login), time.Now().Add(time.Hour), nil
 }
 
+// As takes the login for the session.
+func (f *fakePortal) As(ctx context.Context, sid string) (context.Context, error) {
+	if f.ended.Load() {
+		return nil, portal.ErrSignedOut
+	}
+	return context.WithValue(ctx, visitor{}, sid), nil
+}
+
 func (f *fakePortal) Refused(ctx context.Context, token string) {
 	f.tokens.mu.Lock()
 	defer f.tokens.mu.Unlock()
@@ -134,13 +145,21 @@ func personOf(ctx context.Context) portal.Person {
 	return portal.Person{Sub: "sub-" + login, Login: login, Name: name, Mail: mail}
 }
 
+// elsewhere stands for the address of the origin apart.
+const elsewhere = "elsewhere"
+
 // newRig starts the webmail in front of a Dovecot of its own.
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { t.Helper(); return newRigShowing(t, "") }
+
+// newRigApart shows strangers' documents on an origin apart.
+func newRigApart(t testing.TB) *rig { t.Helper(); return newRigShowing(t, elsewhere) }
+
+func newRigShowing(t testing.TB, content string) *rig {
 	t.Helper()
 	k := newTokens(t)
 	address := strings.Replace(k.server.URL, "http://", "http://imap:secret@", 1) + "/introspect"
 	d := testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: address})
-	r := newRigAt(t, k, portal.MailConfig{IMAP: d.IMAP, IMAPTLS: "starttls", Submission: d.Submission, SubmissionTLS: "starttls", CAFile: d.CAFile, Timeout: 5 * time.Second})
+	r := newRigAt(t, k, portal.MailConfig{IMAP: d.IMAP, IMAPTLS: "starttls", Submission: d.Submission, SubmissionTLS: "starttls", CAFile: d.CAFile, Timeout: 5 * time.Second, Content: portal.ContentConfig{BaseURL: content}})
 	r.dovecot = d
 	return r
 }
@@ -154,24 +173,31 @@ func newRigAt(t testing.TB, k *tokens, c portal.MailConfig) *rig {
 func newRigOn(t testing.TB, k *tokens, c portal.MailConfig, d *db.DB) *rig {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	m, err := New(Dependencies{Config: c, DB: d, Sealer: secret.NewSealer([32]byte{1}), Log: log, Location: time.FixedZone("CET", 3600)})
+	mux, apart := http.NewServeMux(), http.NewServeMux()
+	pages, content := httptest.NewServer(mux), httptest.NewServer(apart)
+	if c.Content.BaseURL == elsewhere {
+		c.Content.BaseURL = content.URL
+	}
+	m, err := New(Dependencies{Config: c, Origin: pages.URL, DB: d, Sealer: secret.NewSealer([32]byte{1}), Log: log, Location: time.FixedZone("CET", 3600)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, s: m.s, module: m, tokens: k}
 	m.s.person = personOf
-	mux := http.NewServeMux()
+	m.s.session = func(ctx context.Context) string { return personOf(ctx).Login }
 	mux.Handle("GET /static/", web.Static())
-	r.web = httptest.NewServer(mux)
+	r.web, r.content = pages, content
 	base, _ := url.Parse(r.web.URL)
-	site := web.NewSite(web.SiteConfig{Kind: "portal", Name: "Académie de Beffroi", BaseURL: base, PortalURL: r.web.URL, ProviderURL: "http://localhost:8080", Log: log,
+	site := web.NewSite(web.SiteConfig{Kind: "portal", Name: "Académie de Beffroi", BaseURL: base, PortalURL: r.web.URL, ProviderURL: "http://localhost:8080", Log: log, FrameSrc: []string{cmp.Or(c.Content.BaseURL, "'self'")},
 		Person: func(ctx context.Context) *templates.PersonInfo {
 			p := personOf(ctx)
 			return &templates.PersonInfo{Name: p.Name, Login: p.Login, Mail: p.Mail}
 		}})
 	r.portal = &fakePortal{site: site, tokens: k}
 	m.s.mount(r.portal, mux)
-	t.Cleanup(func() { r.web.Close(); m.Close() })
+	base, _ = url.Parse(content.URL)
+	m.Content(web.NewSite(web.SiteConfig{Kind: "content", Name: "Académie de Beffroi", BaseURL: base, Log: log}), apart)
+	t.Cleanup(func() { r.web.Close(); r.content.Close(); m.Close() })
 	return r
 }
 

@@ -35,6 +35,7 @@ const (
 	maxDocument     = 4 << 20 // bytes of HTML read
 	maxInlineImage  = 2 << 20 // bytes of one image carried inside the document
 	maxInlineImages = 6 << 20 // and of all of them
+	maxRemoteImages = 200     // that one document may ask for
 )
 
 // sanitized is a message's HTML made harmless, and what was left out of it.
@@ -42,6 +43,7 @@ type sanitized struct {
 	Style  string   // sanitised style sheet
 	Body   string   // sanitised, balanced markup
 	Remote int      // remote images and backgrounds that were not loaded
+	Shown  int      // remote images that the document asks for
 	Hosts  []string // where they would have come from, each once
 	Cut    bool     // the document was too long
 }
@@ -54,11 +56,17 @@ type sanitizer struct {
 	result sanitized
 	hosts  map[string]bool
 
-	inline  func(cid string) (mediaType string, data []byte) // an image of the message, nil when there is none
-	compose string                                           // address that mailto: links lead to
-	images  int
+	sources
+	images int
 
 	link linkState
+}
+
+// sources say where a document may take from, and lead to, beside itself.
+type sources struct {
+	inline  func(cid string) (mediaType string, data []byte) // an image of the message, nil when there is none
+	compose string                                           // address that mailto: links lead to
+	fetch   func(address string) string                      // where a remote picture is had, "" for nowhere; nil: none is
 }
 
 // linkState is the link being written: where it leads and what it says.
@@ -71,7 +79,11 @@ type linkState struct {
 // element, attribute or address outside the lists of this file; it is served
 // in a sandbox all the same (document.go).
 func sanitize(source string, inline func(cid string) (string, []byte), compose string) sanitized {
-	s := &sanitizer{hosts: map[string]bool{}, inline: inline, compose: compose}
+	return sanitizeFrom(source, sources{inline: inline, compose: compose})
+}
+
+func sanitizeFrom(source string, from sources) sanitized {
+	s := &sanitizer{hosts: map[string]bool{}, sources: from}
 	if len(source) > maxDocument {
 		source = strings.ToValidUTF8(source[:maxDocument], "")
 		s.result.Cut = true

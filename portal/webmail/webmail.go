@@ -33,6 +33,7 @@ import (
 // Dependencies are the parts that New needs.
 type Dependencies struct {
 	Config   portal.MailConfig
+	Origin   string // of the portal, that frames strangers' documents
 	DB       *db.DB
 	Sealer   *secret.Sealer
 	Location *time.Location // of the dates shown; nil for UTC
@@ -48,12 +49,14 @@ type host interface {
 	Signed(h web.Handler) http.Handler
 	TokenFor(ctx context.Context, audience string) (token string, expires time.Time, err error)
 	Refused(ctx context.Context, token string)
+	As(ctx context.Context, sid string) (context.Context, error)
 }
 
 // service holds the parts of the module.
 type service struct {
 	host       host
 	person     func(ctx context.Context) portal.Person
+	session    func(ctx context.Context) string // names it
 	config     portal.MailConfig
 	submission endpoint
 	pools      *Pools
@@ -66,6 +69,10 @@ type service struct {
 	log        *slog.Logger
 	now        func() time.Time
 	submitFor  time.Duration
+
+	contentOrigin, portalOrigin string        // of strangers' documents, "" for the portal's; of the pages around them
+	pictures                    *http.Client  // fetches remote pictures
+	fetching                    chan struct{} // as many at once
 
 	work        sync.WaitGroup // messages being delivered
 	stop        context.CancelFunc
@@ -95,7 +102,8 @@ func New(d Dependencies) (*Module, error) {
 	if c.Connections <= 0 {
 		c.Connections = 4
 	}
-	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, submitFor: 40 * time.Second}
+	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second,
+		pictures: pictureClient(onlyInternet), fetching: make(chan struct{}, picturesAtOnce)}
 	if s.location == nil {
 		s.location = time.UTC
 	}
@@ -104,6 +112,13 @@ func New(d Dependencies) (*Module, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	var err error
+	if s.contentOrigin, err = originOf(c.Content.BaseURL); err != nil {
+		return nil, err
+	}
+	if s.portalOrigin, err = originOf(d.Origin); err != nil {
+		return nil, err
 	}
 	imap, err := newEndpoint(c.IMAP, c.IMAPTLS, c.ServerName, c.CAFile)
 	if err != nil {
@@ -139,10 +154,13 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/compose", s.compose)
 	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
 	page("POST /mail/outbox", s.outboxAction)
+	page("GET /mail/pictures", s.showSenders)
+	page("POST /mail/pictures", s.postSenders)
 	page("GET /mail/{box}/{$}", s.list)
 	page("POST /mail/{box}/do", s.act)
 	page("GET /mail/{box}/{ref}", s.read)
 	page("GET /mail/{box}/{ref}/document", s.document)
+	page("POST /mail/{box}/{ref}/pictures", s.postPictures)
 	page("GET /mail/{box}/{ref}/source", s.source)
 	page("GET /mail/{box}/{ref}/part/{section}", s.download)
 }

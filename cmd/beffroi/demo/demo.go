@@ -37,20 +37,22 @@ type Options struct {
 	Dir      string // its state; created
 	Provider string // host:port to listen on
 	Portal   string
+	Content  string // of mail documents
 	Admin    string
 	Log      *slog.Logger
 }
 
 // Demo is the running servers.
 type Demo struct {
-	Config string // the configuration file written for Beffroi
-	Issuer string
-	Portal string
-	LDAP   string // addresses of the sample servers
-	IMAP   string
-	SMTP   string
-	DAV    string
-	Sample *Sample
+	Config  string // the configuration file written for Beffroi
+	Issuer  string
+	Portal  string
+	Content string // of mail documents
+	LDAP    string // addresses of the sample servers
+	IMAP    string
+	SMTP    string
+	DAV     string
+	Sample  *Sample
 
 	closers []func()
 }
@@ -73,6 +75,9 @@ func Start(o Options) (d *Demo, err error) {
 		return nil, err
 	}
 	if d.Portal, err = origin("127.0.0.1", o.Portal); err != nil {
+		return nil, err
+	}
+	if d.Content, err = origin("127.0.0.1", o.Content); err != nil {
 		return nil, err
 	}
 	secrets, err := prepare(o.Dir)
@@ -120,7 +125,7 @@ func Start(o Options) (d *Demo, err error) {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	return d, d.writeConfig(configValues{
-		Dir: o.Dir, Provider: o.Provider, PortalAddr: o.Portal, Admin: o.Admin, Issuer: d.Issuer, Portal: d.Portal,
+		Dir: o.Dir, Provider: o.Provider, PortalAddr: o.Portal, ContentAddr: o.Content, Content: d.Content, Admin: o.Admin, Issuer: d.Issuer, Portal: d.Portal,
 		LDAP: "ldap://" + ldap.Addr, BindDN: ldap.BindDN, BaseDN: ldap.BaseDN, IMAP: mail.IMAPAddr, Submission: mail.SubmissionAddr, DAV: dav.URL,
 		Tool: tool.URL, Direction: direction.URL, SIRET: d.Sample.Schools[0].SIRET,
 	})
@@ -218,6 +223,7 @@ func Reset(dir string) error {
 
 type configValues struct {
 	Dir, Provider, PortalAddr, Admin, Issuer, Portal string
+	ContentAddr, Content                             string
 	LDAP, BindDN, BaseDN, IMAP, Submission, DAV      string
 	Tool, Direction, SIRET                           string
 }
@@ -366,6 +372,7 @@ portal:
     imap_tls: none
     submission: {{.Submission}}
     submission_tls: none
+    content: {base_url: "{{.Content}}", listen: {{.ContentAddr}}}
   dav:
     caldav: {{.DAV}}
     carddav: {{.DAV}}
