@@ -106,6 +106,18 @@ func (c *camera) inside() []step {
 		{"portal-menu", func() error { return c.do(chromedp.Click(chromedp.CSS("details.person > summary"))) }},
 		{"mail-list", to("/mail/")},
 		{"mail-message", from("/mail/", c.links("mail"))},
+		{"mail-newsletter", func() error { return c.newsletter("") }},
+		{"mail-pictures", func() error { return c.newsletter("?pictures") }},
+		{"mail-senders-none", to("/mail/pictures")},
+		{"mail-senders", func() error {
+			if err := c.newsletter(""); err != nil {
+				return err
+			}
+			if err := c.submit(`button[value="domain"]`); err != nil {
+				return err
+			}
+			return c.open(c.portal + "/mail/pictures")
+		}},
 		{"mail-compose", to("/mail/compose")},
 		{"agenda-week", to("/agenda/")},
 		{"agenda-list", to("/agenda/?view=list")},
@@ -321,6 +333,26 @@ func (c *camera) keyholder() error {
 		c.try(s)
 	}
 	return begin()
+}
+
+// newsletter opens the first message of the inbox that has remote pictures.
+func (c *camera) newsletter(query string) error {
+	if err := c.open(c.portal + "/mail/"); err != nil {
+		return err
+	}
+	links, err := chromedp.Run(c.ctx, chromedp.Evaluate[[]string](`[...document.querySelectorAll("main a.mail-row-link")].map(a => a.href)`))
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		if err := c.open(link); err != nil {
+			return err
+		}
+		if c.has(".mail-remote") {
+			return c.open(strings.SplitN(link, "?", 2)[0] + query)
+		}
+	}
+	return fmt.Errorf("no message of %d has remote pictures", len(links))
 }
 
 // links names the first link to an item of a list.
