@@ -14,5 +14,5 @@ var pages = []Page{
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&OidcDevice{}, &OidcDeviceConfirm{},
 	&WebError{},
-	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{}, &WebmailSenders{},
+	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{}, &WebmailConversation{}, &WebmailConversation{Part: true}, &WebmailSenders{},
 }

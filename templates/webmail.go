@@ -65,6 +65,34 @@ type WebmailBadge struct {
 
 func (WebmailBadge) Template() string { return "webmail_badge.html" }
 
+// WebmailConversation lists the messages of a conversation, oldest first, over
+// all mailboxes: as a page, and as the part of a message's page.
+type WebmailConversation struct {
+	Layout
+	Part     bool
+	Folders  []MailFolder
+	Back     string // the message that it was asked from
+	Messages []MailTurn
+	More     int // older ones that are left out
+}
+
+func (w WebmailConversation) Template() string {
+	if w.Part {
+		return "webmail_turns"
+	}
+	return "webmail_conversation.html"
+}
+
+// MailTurn is one message of a conversation.
+type MailTurn struct {
+	Href, Who, Preview string
+	Date               time.Time
+	Box                string // where it lies, when that is not where one came from
+	Icon               string
+	Mine               bool // sent from here
+	Unread, Current    bool
+}
+
 // WebmailSenders lists whose remote pictures are shown.
 type WebmailSenders struct {
 	Layout
@@ -118,6 +146,7 @@ type MailRow struct {
 	Draft      bool
 	Unreadable bool
 	Current    bool
+	Together   int // messages of its conversation, 0 when it is alone
 }
 
 // MailMessage is an open message.
@@ -155,6 +184,7 @@ type MailMessage struct {
 	Newer      string // neighbours in the list
 	Older      string
 	Trash      bool // stands in the trash: deleting is final
+	Together   int  // messages of its conversation, 0 when it is alone
 }
 
 // MailAddress is a person in a header.

@@ -311,6 +311,7 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 			return fmt.Errorf("portal.mail: %w", err)
 		}
 		h.closers = append(h.closers, mail.Close)
+		h.sweeps = append(h.sweeps, sweep{"mail followed", mail.Sweep})
 		modules = append(modules, mail)
 	}
 	if c.DAV.CalDAV != "" {

@@ -106,6 +106,14 @@ func (c *camera) inside() []step {
 		{"portal-menu", func() error { return c.do(chromedp.Click(chromedp.CSS("details.person > summary"))) }},
 		{"mail-list", to("/mail/")},
 		{"mail-message", from("/mail/", c.links("mail"))},
+		{"mail-conversation", func() error {
+			if err := c.open(c.portal + "/mail/"); err != nil {
+				return err
+			}
+			time.Sleep(time.Second) // mailboxes are followed in the background
+			return from("/mail/", "main .mail-row:has(.mail-together) a.mail-row-link")()
+		}},
+		{"mail-conversation-page", func() error { return c.follow(`a[href$="/conversation"], .mail-turn a`) }},
 		{"mail-newsletter", func() error { return c.newsletter("") }},
 		{"mail-pictures", func() error { return c.newsletter("?pictures") }},
 		{"mail-senders-none", to("/mail/pictures")},

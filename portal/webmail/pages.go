@@ -68,8 +68,11 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	view.Folders, view.Box = s.folders(l, p.folders, box)
 	view.Box.Page = p.number
 	s.fillRows(l, view, p, at)
+	s.countConversations(ctx, view, p)
+	s.follow(ctx)
 	if shown != nil {
 		s.place(shown, view, p, at)
+		shown.Together = s.together(ctx, *at)
 		s.allowFrame(w)
 	}
 	if pane {

@@ -62,6 +62,9 @@ func (s *service) move(ctx context.Context, who owner, refs []ref, to string) (m
 		if err != nil {
 			return moved, err
 		}
+		if err := s.unfollow(ctx, who.sub, place.box, uids); err != nil {
+			return moved, err
+		}
 	}
 	return moved, nil
 }

@@ -63,6 +63,7 @@ type service struct {
 	summaries  summaries
 	poison     poison
 	badges     badges
+	followed   following
 	db         *db.DB
 	sealer     *secret.Sealer
 	location   *time.Location
@@ -160,6 +161,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("POST /mail/{box}/do", s.act)
 	page("GET /mail/{box}/{ref}", s.read)
 	page("GET /mail/{box}/{ref}/document", s.document)
+	page("GET /mail/{box}/{ref}/conversation", s.showConversation)
 	page("POST /mail/{box}/{ref}/pictures", s.postPictures)
 	page("GET /mail/{box}/{ref}/source", s.source)
 	page("GET /mail/{box}/{ref}/part/{section}", s.download)

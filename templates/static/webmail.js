@@ -52,6 +52,7 @@ async function open(link, push) {
     answer = await fetch(link.href, { headers: { "X-Pane": "reading" }, signal: opening.signal, redirect: "manual" });
     if (!answer.ok) throw new Error(String(answer.status));
     reading.innerHTML = await answer.text();
+    window.htmx?.process(reading);
   } catch (error) {
     if (error.name !== "AbortError") location.href = link.href; // the page itself says what is wrong
     return;
