@@ -68,7 +68,14 @@ func TestPeopleWorkInTheBrowser(t *testing.T) {
 	marie.accessible("the page to write on")
 	marie.do(chromedp.SetValue(chromedp.CSS("input[name=to]"), "sarah.smith@academie.test"), chromedp.SetValue(chromedp.CSS("input[name=subject]"), subject),
 		chromedp.SendKeys(chromedp.CSS("textarea[name=text]"), "Bonjour Sarah, jeudi me convient. "))
+	marie.until(`document.querySelector("[data-mail-saved]:not([hidden])")?.textContent.includes("Brouillon enregistré")`) // by itself
 	marie.to("!document.querySelector('textarea[name=text]')", chromedp.Click(chromedp.CSS(`button[name=action][value=send]`)))
+	marie.until(`document.querySelector('#outbox button[value="undo"]')`)
+	marie.accessible("a message that can be taken back")
+	marie.leaves(chromedp.Click(chromedp.CSS(`#outbox button[value="undo"]`)))
+	marie.to("!document.querySelector('textarea[name=text]')", chromedp.Click(chromedp.CSS(`button[name=action][value=send]`)))
+	marie.until(`document.querySelector("#outbox .notice")`)
+	marie.until(`!document.querySelector("#outbox .notice")`) // it has left, and the page says so by itself
 	marie.open(w.Portal + "/mail/")
 	marie.to(fmt.Sprintf("document.body.innerText.includes(%q)", subject), marie.clickText(sent...))
 

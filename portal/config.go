@@ -43,6 +43,7 @@ type MailConfig struct {
 	Timeout       time.Duration `yaml:"timeout"`         // of one answer of a server; default 15s
 	MaxMessage    int64         `yaml:"max_message"`     // bytes of a message sent, attachments encoded; default 29360128
 	Connections   int           `yaml:"max_connections"` // per person; default 4
+	Undo          time.Duration `yaml:"undo"`            // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
 	Content       ContentConfig `yaml:"content"`
 }
 
@@ -154,6 +155,9 @@ func (c Config) Validate() []error {
 }
 
 func (c MailConfig) validate(bad func(key, format string, args ...any)) {
+	if c.Undo > mostUndo {
+		bad("mail.undo", "is at most %s", mostUndo)
+	}
 	if c.IMAP == "" && c.Submission == "" {
 		return
 	}
@@ -175,6 +179,9 @@ func (c MailConfig) validate(bad func(key, format string, args ...any)) {
 		}
 	}
 }
+
+// mostUndo: whoever waits longer for an answer thinks that nothing was sent.
+const mostUndo = time.Minute
 
 func (c ContentConfig) validate(bad func(key, format string, args ...any), portal string) {
 	if c.BaseURL == "" {

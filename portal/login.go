@@ -213,7 +213,10 @@ func (p *Portal) logout(w http.ResponseWriter, r *http.Request) error {
 	if row == nil {
 		return web.Redirect(w, r, "/signed-out")
 	}
-	_, t, unpacked := p.unpack(row)
+	person, t, unpacked := p.unpack(row)
+	if unpacked == nil {
+		p.leave(context.WithValue(r.Context(), contextKey{}, visit{person, row.SID}))
+	}
 	if err := p.sessions.End(r.Context(), w, r); err != nil {
 		return fmt.Errorf("sign out: %w", err)
 	}
@@ -231,6 +234,19 @@ func (p *Portal) logout(w http.ResponseWriter, r *http.Request) error {
 		separator = "&"
 	}
 	return web.Redirect(w, r, f.endSession+separator+query.Encode())
+}
+
+// leaveLimit is how long a sign-out waits for what modules have to finish.
+const leaveLimit = 8 * time.Second
+
+func (p *Portal) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
+	defer cancel()
+	for _, m := range p.modules {
+		if leaving, ok := m.(interface{ Leave(context.Context) }); ok {
+			leaving.Leave(ctx)
+		}
+	}
 }
 
 // giveBack revokes the refresh token and with it the tokens of the modules; the

@@ -290,7 +290,14 @@ func TestSigningOutEndsEverything(t *testing.T) {
 	cross := b.do(http.MethodPost, "/logout", map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"})
 	want(t, cross, http.StatusForbidden, "")
 	want(t, b.get("/mail/who"), 200, "who=mdupont")
+	module := r.portal.modules[0].(*probe)
+	if len(module.left) != 0 {
+		t.Errorf("%v left by a form of another site", module.left)
+	}
 	out := b.do(http.MethodPost, "/logout", map[string]string{"Sec-Fetch-Site": "same-origin"})
+	if len(module.left) != 1 || module.left[0] != "mdupont <nil>" {
+		t.Errorf("%v had to finish", module.left)
+	}
 	u, _ := url.Parse(out.location)
 	q := u.Query()
 	if out.status != http.StatusSeeOther || !strings.HasPrefix(out.location, r.op.URL+"/logout?") || q.Get("post_logout_redirect_uri") != r.web.URL+"/signed-out" ||

@@ -37,6 +37,10 @@ import (
 // non lus". It is fetched by htmx after the page has been painted, and answers
 // 204 for nothing to say, failures among them.
 //
+// A module that has something to finish for a person who signs out has a method
+// Leave(ctx context.Context): it is called while the session and its tokens still
+// stand, and the browser waits for it, a few seconds at most.
+//
 // A module that keeps something open for people (connections) has a method
 // Forget(person string), which closes it: a session of the person has ended.
 type Module interface {
@@ -177,6 +181,25 @@ func (p *Portal) As(ctx context.Context, sid string) (context.Context, error) {
 	}
 	ctx = context.WithValue(session.With(ctx, row), contextKey{}, visit{person, row.SID})
 	return ctx, p.Check(ctx)
+}
+
+// Of is the context of a session of a person, the last used one, for what is done
+// for them while no page of theirs is asked for. Errors: as of As.
+func (p *Portal) Of(ctx context.Context, person string) (context.Context, error) {
+	rows, err := p.sessions.OfPerson(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		theirs, err := p.As(ctx, row.SID)
+		if err == nil {
+			return theirs, nil
+		}
+		if !errors.Is(err, ErrSignedOut) {
+			return nil, err
+		}
+	}
+	return nil, ErrSignedOut
 }
 
 type contextKey struct{}

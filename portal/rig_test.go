@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,15 @@ type probe struct {
 
 	mu   sync.Mutex
 	gone []string
+	left []string
+}
+
+// Leave notes who signs out, and that there is still a token to finish with.
+func (m *probe) Leave(ctx context.Context) {
+	_, _, err := m.p.TokenFor(ctx, "imap")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left = append(m.left, fmt.Sprint(Who(ctx).Login, " ", err))
 }
 
 // Forget notes whose session has ended.

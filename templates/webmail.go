@@ -52,10 +52,19 @@ type WebmailCompose struct {
 	ErrorSubject string // what {what} is in the sentence
 	Saved        string // how the text was put aside: "draft", "kept" or ""
 	SavedAt      time.Time
+	Sure         bool // sent as it is, next time
 	MaxUpload    string
 }
 
 func (WebmailCompose) Template() string { return "webmail_compose.html" }
+
+// WebmailOutbox is what is not sent yet, as part of a page.
+type WebmailOutbox struct {
+	Layout
+	Outbox []MailWaiting
+}
+
+func (WebmailOutbox) Template() string { return "webmail_outbox" }
 
 // WebmailBadge is the launcher's fragment.
 type WebmailBadge struct {
@@ -227,7 +236,8 @@ type MailUndo struct {
 // MailWaiting is a message of the outbox.
 type MailWaiting struct {
 	ID, Subject string
-	State       string // "queued", "sent", "failed"
+	State       string // "held", "queued", "sent", "failed"
+	Held        int    // milliseconds in which it can be taken back
 	Reason      string // sentence, already translated
 	Detail      string
 	Edit        string

@@ -312,6 +312,7 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 		}
 		h.closers = append(h.closers, mail.Close)
 		h.sweeps = append(h.sweeps, sweep{"mail followed", mail.Sweep})
+		h.workers = append(h.workers, mail.Run)
 		modules = append(modules, mail)
 	}
 	if c.DAV.CalDAV != "" {

@@ -127,6 +127,8 @@ func (c *camera) inside() []step {
 			return c.open(c.portal + "/mail/pictures")
 		}},
 		{"mail-compose", to("/mail/compose")},
+		{"mail-forgotten", func() error { return c.write("Compte rendu", "Bonjour,\nvous trouverez ci-joint le compte rendu.") }},
+		{"mail-held", func() error { return c.write("Réunion", "À demain, 14 h.") }},
 		{"agenda-week", to("/agenda/")},
 		{"agenda-list", to("/agenda/?view=list")},
 		{"agenda-event", from("/agenda/?view=list", c.links("event"))},
@@ -341,6 +343,17 @@ func (c *camera) keyholder() error {
 		c.try(s)
 	}
 	return begin()
+}
+
+// write sends a message to a colleague.
+func (c *camera) write(subject, text string) error {
+	if err := c.open(c.portal + "/mail/compose?to=sarah.smith%40academie.test"); err != nil {
+		return err
+	}
+	if err := c.do(chromedp.SetValue(chromedp.CSS("#subject"), subject), chromedp.SetValue(chromedp.CSS("#text"), text)); err != nil {
+		return err
+	}
+	return c.submit(`button[name="action"][value="send"]`)
 }
 
 // newsletter opens the first message of the inbox that has remote pictures.

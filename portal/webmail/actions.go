@@ -193,6 +193,8 @@ func noticeOf(l i18n.Lang, q url.Values, folders []mailbox) *templates.MailNotic
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.sending")
 	case "discard":
 		notice.Text = i18n.T(l, "webmail.done.discard")
+	case "late":
+		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.late")
 	case "none":
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.none")
 	case "nowhere":
@@ -213,6 +215,15 @@ func (s *service) outboxAction(w http.ResponseWriter, r *http.Request) error {
 	sub, id := s.person(ctx).Sub, web.Field(r, "id")
 	said := url.Values{}
 	switch web.Field(r, "do") {
+	case "undo":
+		ok, err := s.takeBack(ctx, sub, id)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return web.Redirect(w, r, "/mail/compose?outbox="+url.QueryEscape(id))
+		}
+		said.Set("done", "late")
 	case "discard":
 		if err := s.forget(ctx, sub, id); err != nil {
 			return err
@@ -225,4 +236,14 @@ func (s *service) outboxAction(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.goBack(w, r, "/mail/", said)
+}
+
+// showOutbox answers GET /mail/outbox: what is not finished, as the part of a page.
+func (s *service) showOutbox(w http.ResponseWriter, r *http.Request) error {
+	view := &templates.WebmailOutbox{}
+	var err error
+	if view.Outbox, err = s.waiting(r.Context()); err != nil {
+		return err
+	}
+	return web.Render(w, r, http.StatusOK, view)
 }

@@ -2,6 +2,7 @@ package webmail
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -44,6 +46,9 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err != nil:
 		wrong = &problem{key: "webmail.compose.down", status: http.StatusServiceUnavailable, cause: err}
+	case form.Get("action") == "send" && wrong == nil && form.Get("sure") == "" && len(o.files) == 0 && promisesFile(page.Subject, page.Text):
+		wrong = &problem{key: "webmail.compose.nofile", status: 422, cause: errors.New("a file is promised and none is there")}
+		page.Sure = true
 	case form.Get("action") == "send" && wrong == nil:
 		wrong = s.send(w, r, page, o)
 		if wrong == nil {
@@ -55,11 +60,19 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 		}
 		if wrong == nil {
 			at, err := s.saveDraft(ctx, who, o, page.Draft)
+			if err == nil && form.Get("action") == "autosave" {
+				return s.autosaved(w, at, o)
+			}
 			if err == nil {
 				return web.Redirect(w, r, "/mail/compose?saved=1&draft="+url.QueryEscape(at.path()))
 			}
 			wrong = &problem{key: "webmail.compose.draftfailed", status: http.StatusBadGateway, cause: err}
 		}
+	}
+	if form.Get("action") == "autosave" { // the page stays as it is, and tries again
+		s.log.InfoContext(ctx, "draft not saved by itself", "reason", wrong.key, "error", wrong.cause)
+		w.WriteHeader(max(wrong.status, http.StatusUnprocessableEntity))
+		return nil
 	}
 	s.log.InfoContext(ctx, "composition not sent", "reason", wrong.key, "error", wrong.cause, "request", web.RequestID(ctx))
 	return s.giveBack(w, r, page, o, who, wrong)
@@ -278,25 +291,33 @@ func (s *service) send(w http.ResponseWriter, r *http.Request, page *templates.W
 	if int64(len(raw)) > s.config.MaxMessage {
 		return &problem{key: "webmail.compose.toobig", field: "files", status: http.StatusRequestEntityTooLarge, cause: errTooBig}
 	}
-	fresh, err := s.enqueue(ctx, sub, o.id, s.envelopeOf(o, page), raw)
+	fresh, err := s.enqueue(ctx, sub, o.id, s.envelopeOf(o, page), raw, s.config.Undo)
 	if err != nil {
 		return &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: err}
 	}
 	answer := func(done string) *problem {
 		s.badges.forget(sub)
-		if err := s.goBack(w, r, page.Back, url.Values{"done": {done}}); err != nil {
+		said := url.Values{}
+		if done != "" {
+			said.Set("done", done)
+		}
+		if err := s.goBack(w, r, page.Back, said); err != nil {
 			s.log.WarnContext(ctx, "answer after sending", "error", err)
 		}
 		return nil
 	}
+	if fresh && s.config.Undo > 0 { // how it ends is told by the outbox
+		s.resume(ctx, sub, o.id, s.config.Undo)
+		return answer("")
+	}
 	if fresh {
 		select {
-		case err = <-s.resume(ctx, sub, o.id):
+		case err = <-s.resume(ctx, sub, o.id, 0):
 		case <-time.After(waitFor):
 			return answer("sending")
 		}
 	}
-	state, reason, err2 := s.state(context.WithoutCancel(ctx), sub, o.id)
+	state, reason, err2 := s.state(context.WithoutCancel(ctx), sub, o.id) // also of a second click
 	switch {
 	case err2 != nil:
 		return &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: err2}
@@ -342,6 +363,8 @@ func explain(reason string) (key, what, detail string) {
 		return "webmail.compose.signin", "", detail
 	case code == "draft":
 		return "webmail.compose.draftfailed", "", detail
+	case code == "undone":
+		return "webmail.outbox.undone", "", detail
 	}
 	return "webmail.compose.down", "", detail
 }
@@ -402,4 +425,37 @@ func (s *service) discard(w http.ResponseWriter, r *http.Request, page *template
 		}
 	}
 	return s.goBack(w, r, page.Back, url.Values{"done": {"discard"}})
+}
+
+// autosaved tells the page where its draft is now, and by which names its
+// attachments are kept there.
+func (s *service) autosaved(w http.ResponseWriter, at ref, o *outgoing) error {
+	answer := struct {
+		Draft string   `json:"draft"`
+		Keep  []string `json:"keep"`
+		Time  string   `json:"time"`
+	}{Draft: at.path(), Keep: []string{}, Time: s.now().In(s.location).Format("15:04")}
+	for i, f := range o.files {
+		answer.Keep = append(answer.Keep, fmt.Sprintf("%s#%d#%s", at.path(), i+2, f.name))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(answer)
+}
+
+// promises are the words by which people announce an attachment.
+var promises = regexp.MustCompile(`(?i)\b(?:ci[- ]?joints?|ci[- ]?jointes?|pi[èe]ces?[- ]jointes?|en pj|en p\.j\.|je (?:te|vous) joins|je joins|trouverez? (?:en pi[èe]ce|joint)|attached|attachments?|enclosed)\b`)
+
+// promisesFile tells whether what the person wrote, without what they quote,
+// speaks of an attachment.
+func promisesFile(subject, text string) bool {
+	if prefix := strings.ToLower(subject); !strings.HasPrefix(prefix, "re:") && !strings.HasPrefix(prefix, "fwd:") && promises.MatchString(subject) {
+		return true
+	}
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, ">") || !promises.MatchString(line) {
+			continue
+		}
+		return true
+	}
+	return false
 }

@@ -47,6 +47,14 @@ func (r *rig) putIn(login, box string, raw []byte) ref {
 func (r *rig) followed(login string) {
 	r.t.Helper()
 	ctx := context.WithValue(r.t.Context(), visitor{}, login)
+	running := func() bool { // a round that a page began
+		r.s.followed.mu.Lock()
+		defer r.s.followed.mu.Unlock()
+		return r.s.followed.now["sub-"+login]
+	}
+	for running() {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if _, err := r.s.db.Exec(ctx, "UPDATE mail_followed SET checked = 0"); err != nil {
 		r.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"beffroi/internal/db"
+	"beffroi/portal"
 )
 
 // States of a message in the outbox; the migration says what each means.
@@ -41,7 +42,8 @@ type waiting struct {
 	id, state, reason string
 	envelope          envelope
 	attempts          int64
-	due               bool // nobody is working on it
+	due               bool      // nobody is working on it
+	held              time.Time // may be taken back until then; zero when not
 }
 
 func (s *service) seal(sub, id, what, plain string) string {
@@ -52,29 +54,41 @@ func (s *service) unseal(sub, id, what, sealed string) (string, error) {
 	return s.sealer.Open("mail_outbox:"+what+":"+sub+":"+id, sealed)
 }
 
-// enqueue writes the message down before anything is sent. It answers false
-// when the same composition is already on its way or sent: a second click.
-func (s *service) enqueue(ctx context.Context, sub, id string, e envelope, raw []byte) (bool, error) {
-	return s.put(ctx, sub, id, e, raw, stateQueued, "")
+// enqueue writes the message down before anything is sent, and nothing is for as
+// long as it is held. It answers false when the same composition is already on
+// its way or sent: a second click.
+func (s *service) enqueue(ctx context.Context, sub, id string, e envelope, raw []byte, held time.Duration) (bool, error) {
+	return s.put(ctx, sub, id, e, raw, stateQueued, "", held)
+}
+
+// takeBack keeps a message from being sent that is still held: then it is one
+// that failed, to be written on. It answers false when it is too late.
+func (s *service) takeBack(ctx context.Context, sub, id string) (bool, error) {
+	n, err := s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'failed', reason = 'undone', lease = 0 WHERE person = $1 AND id = $2 AND state = 'queued' AND attempts = 0 AND lease >= $3",
+		sub, id, s.now().UnixMicro())
+	return n == 1, err
 }
 
 // keep puts aside a message that could be neither sent nor saved as a draft.
 func (s *service) keep(ctx context.Context, sub, id string, e envelope, raw []byte, reason string) (bool, error) {
-	return s.put(ctx, sub, id, e, raw, stateFailed, reason)
+	return s.put(ctx, sub, id, e, raw, stateFailed, reason, 0)
 }
 
-func (s *service) put(ctx context.Context, sub, id string, e envelope, raw []byte, state, reason string) (bool, error) {
+func (s *service) put(ctx context.Context, sub, id string, e envelope, raw []byte, state, reason string, held time.Duration) (bool, error) {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return false, err
 	}
-	now := s.now()
+	now, lease := s.now(), int64(0)
+	if held > 0 {
+		lease = now.Add(held).UnixMicro()
+	}
 	n, err := s.db.Exec(ctx, `INSERT INTO mail_outbox (person, id, state, envelope, message, reason, attempts, filings, created, lease)
 		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)
 		ON CONFLICT (person, id) DO UPDATE SET state = excluded.state, envelope = excluded.envelope, message = excluded.message,
 			reason = excluded.reason, attempts = 0, filings = 0, created = excluded.created, lease = excluded.lease
 		WHERE mail_outbox.state = 'failed'`,
-		sub, id, state, s.seal(sub, id, "envelope", string(text)), s.seal(sub, id, "message", string(raw)), reason, db.At(now), int64(0))
+		sub, id, state, s.seal(sub, id, "envelope", string(text)), s.seal(sub, id, "message", string(raw)), reason, db.At(now), lease)
 	if err != nil {
 		return false, fmt.Errorf("write message to the outbox: %w", err)
 	}
@@ -92,6 +106,9 @@ func (s *service) outbox(ctx context.Context, sub string) ([]waiting, error) {
 			return w, err
 		}
 		w.due = lease < now && w.state != stateFailed
+		if w.state == stateQueued && w.attempts == 0 && lease >= now {
+			w.held = time.UnixMicro(lease)
+		}
 		plain, err := s.unseal(sub, w.id, "envelope", sealed)
 		if err != nil {
 			return w, err
@@ -186,7 +203,7 @@ func (s *service) deliver(ctx context.Context, sub, id string, credentials func(
 	if err := s.file(ctx, who, sub, id, e, []byte(raw), filings); err != nil {
 		return s.after(ctx, sub, id, stateSent, attempts, err)
 	}
-	s.finish(ctx, who, e)
+	s.finish(ctx, who, id, e)
 	_, err = s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'done', envelope = '', message = '', reason = '' WHERE person = $1 AND id = $2", sub, id)
 	return err
 }
@@ -234,7 +251,7 @@ func (s *service) holds(ctx context.Context, who owner, box, messageID string) (
 }
 
 // finish sets the marks that may be lost without harm.
-func (s *service) finish(ctx context.Context, who owner, e envelope) {
+func (s *service) finish(ctx context.Context, who owner, id string, e envelope) {
 	if r, err := parsePath(e.Source); err == nil {
 		flag := imap.FlagAnswered
 		if e.Kind == "forward" {
@@ -244,16 +261,109 @@ func (s *service) finish(ctx context.Context, who owner, e envelope) {
 			s.log.InfoContext(ctx, "the answered message could not be marked", "error", err)
 		}
 	}
-	if r, err := parsePath(e.Draft); err == nil {
-		if err := s.expunge(ctx, who, []ref{r}); err != nil {
-			s.log.InfoContext(ctx, "the draft of a sent message could not be removed", "error", err)
+	if err := s.removeDrafts(ctx, who, id, e.Draft); err != nil {
+		s.log.InfoContext(ctx, "the draft of a sent message could not be removed", "error", err)
+	}
+}
+
+// removeDrafts removes the draft of a composition, and what else was saved of it
+// from another tab, or while it was sent.
+func (s *service) removeDrafts(ctx context.Context, who owner, id, draft string) error {
+	if r, err := parsePath(draft); err == nil {
+		if err := s.expunge(ctx, who, []ref{r}); err != nil && !errors.Is(err, errGone) {
+			return err
+		}
+	}
+	drafts, err := s.ensureRole(ctx, who, roleDrafts)
+	if err != nil {
+		return err
+	}
+	var left []ref
+	err = s.pools.Do(ctx, who, drafts, reads, func(c *conn) error {
+		if _, err := c.open(drafts, true); err != nil {
+			return err
+		}
+		left = nil
+		found, err := c.UIDSearch(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "X-Beffroi-Composition", Value: id}}}, nil).Wait()
+		if err != nil {
+			return err
+		}
+		for _, uid := range found.AllUIDs() {
+			left = append(left, ref{drafts, c.validity, uid})
+		}
+		return nil
+	})
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return s.expunge(ctx, who, left)
+}
+
+// Run takes up messages that nobody is working on: those of a process that
+// ended, for people who have not looked since. It needs a session of theirs.
+func (m *Module) Run(ctx context.Context) {
+	s := m.s
+	tick := time.NewTicker(outboxEvery)
+	defer tick.Stop()
+	for {
+		if err := s.takeUp(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "outbox", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }
 
-// after writes down how an attempt ended. A clear no, or a first attempt that
-// certainly sent nothing, is told to the person, who is waiting for it; what
-// may have been sent is tried again with the same Message-ID.
+// Leave sends what could still be taken back before its person signs out: then
+// nobody has a token to send it with.
+func (m *Module) Leave(ctx context.Context) {
+	s := m.s
+	sub := s.person(ctx).Sub
+	ids, err := db.All(ctx, s.db, func(scan func(...any) error) (id string, err error) { return id, scan(&id) },
+		"UPDATE mail_outbox SET lease = 0 WHERE person = $1 AND state = 'queued' AND attempts = 0 RETURNING id", sub)
+	for _, id := range ids {
+		err = errors.Join(err, s.deliver(ctx, sub, id, s.owner))
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "not sent before the sign-out; it leaves after the next sign-in", "error", err)
+	}
+}
+
+const (
+	outboxEvery = 10 * time.Second
+	outboxSlack = 5 * time.Second // left to the process that wrote it down
+)
+
+func (s *service) takeUp(ctx context.Context) error {
+	type one struct{ sub, id string }
+	due, err := db.All(ctx, s.db, func(scan func(...any) error) (o one, err error) { return o, scan(&o.sub, &o.id) },
+		"SELECT person, id FROM mail_outbox WHERE state IN ('queued', 'sent') AND lease < $1 ORDER BY lease LIMIT 50", s.now().Add(-outboxSlack).UnixMicro())
+	if err != nil {
+		return err
+	}
+	for _, o := range due {
+		theirs, err := s.host.Of(ctx, o.sub)
+		if errors.Is(err, portal.ErrSignedOut) {
+			continue // when they sign in again
+		}
+		if err != nil {
+			s.log.InfoContext(ctx, "no session for the outbox", "error", err)
+			continue
+		}
+		if err := s.deliver(theirs, o.sub, o.id, s.owner); err != nil {
+			s.log.InfoContext(ctx, "message of the outbox not finished", "error", err)
+		}
+	}
+	return nil
+}
+
+// after writes down how an attempt ended. A clear no is told to the person, and
+// so is a first attempt that certainly sent nothing where the person waits for
+// it. All else is tried again, with the same Message-ID: for two days or so, as
+// long as there is a session of theirs.
 func (s *service) after(ctx context.Context, sub, id, state string, attempts int64, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -263,7 +373,7 @@ func (s *service) after(ctx context.Context, sub, id, state string, attempts int
 	case state == stateSent:
 	case errors.As(cause, &no):
 		next, reason = stateFailed, reasonOf(cause)
-	case errors.Is(cause, errNotSent) && attempts == 1:
+	case errors.Is(cause, errNotSent) && (attempts == 1 && s.config.Undo <= 0 || attempts > mostAttempts):
 		next, reason = stateFailed, reasonOf(cause)
 	}
 	if _, err := s.db.Exec(ctx, "UPDATE mail_outbox SET state = $1, reason = $2, lease = $3 WHERE person = $4 AND id = $5 AND state <> 'done'",
@@ -273,6 +383,9 @@ func (s *service) after(ctx context.Context, sub, id, state string, attempts int
 	s.log.WarnContext(ctx, "message not finished", "id", id, "state", next, "attempt", attempts, "error", cause)
 	return cause
 }
+
+// mostAttempts, with a quarter of an hour between them, are two days.
+const mostAttempts = 200
 
 func backoff(attempts int64) time.Duration {
 	return min(15*time.Second<<min(attempts, 10), 15*time.Minute)

@@ -377,9 +377,15 @@ func (s *service) waiting(ctx context.Context) ([]templates.MailWaiting, error) 
 	var list []templates.MailWaiting
 	for _, one := range all {
 		if one.due {
-			s.resume(ctx, sub, one.id)
+			s.resume(ctx, sub, one.id, 0)
 		}
 		v := templates.MailWaiting{ID: one.id, Subject: one.envelope.Subject, State: one.state}
+		if !one.held.IsZero() {
+			v.State, v.Held = "held", int(one.held.Sub(s.now()).Milliseconds())
+			v.Reason = i18n.T(l, "webmail.outbox.held", "n", int(max(1, (one.held.Sub(s.now())+time.Second-1)/time.Second)))
+			list = append(list, v)
+			continue
+		}
 		switch one.state {
 		case stateQueued:
 			v.Reason = i18n.T(l, "webmail.outbox.queued")
@@ -398,8 +404,9 @@ func (s *service) waiting(ctx context.Context) ([]templates.MailWaiting, error) 
 	return list, nil
 }
 
-// resume delivers in the background, with the session of whoever looks.
-func (s *service) resume(ctx context.Context, sub, id string) <-chan error {
+// resume delivers in the background, with the session of whoever looks, once a
+// message that is held may go.
+func (s *service) resume(ctx context.Context, sub, id string, held time.Duration) <-chan error {
 	done := make(chan error, 1)
 	if s.life.Err() != nil {
 		done <- s.life.Err()
@@ -408,6 +415,13 @@ func (s *service) resume(ctx context.Context, sub, id string) <-chan error {
 	s.work.Add(1)
 	go func() {
 		defer s.work.Done()
+		if held > 0 {
+			select {
+			case <-time.After(held + 50*time.Millisecond):
+			case <-s.life.Done():
+				return
+			}
+		}
 		for try := 0; ; try++ {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseFor-5*time.Second)
 			stop := context.AfterFunc(s.life, cancel)

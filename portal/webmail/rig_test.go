@@ -49,6 +49,7 @@ type tokens struct {
 	revoked map[string]bool
 	current map[string]string
 	server  *httptest.Server
+	down    atomic.Bool // no token is good
 }
 
 func newTokens(t testing.TB) *tokens {
@@ -57,7 +58,7 @@ func newTokens(t testing.TB) *tokens {
 		token := r.PostFormValue("token")
 		k.mu.Lock()
 		login, good := strings.CutPrefix(token, "token-")
-		good = good && !k.revoked[token]
+		good = good && !k.revoked[token] && !k.down.Load()
 		k.mu.Unlock()
 		login, _, _ = strings.Cut(login, "-")
 		w.Header().Set("Content-Type", "application/json")
@@ -124,6 +125,11 @@ func (f *fakePortal) TokenFor(ctx context.Context, audience string) (string, tim
 	return f.tokens.give(login), time.Now().Add(time.Hour), nil
 }
 
+// Of finds a session of whoever signed in.
+func (f *fakePortal) Of(ctx context.Context, person string) (context.Context, error) {
+	return f.As(ctx, strings.TrimPrefix(person, "sub-"))
+}
+
 // As takes the login for the session.
 func (f *fakePortal) As(ctx context.Context, sid string) (context.Context, error) {
 	if f.ended.Load() {
@@ -184,6 +190,7 @@ func newRigOn(t testing.TB, k *tokens, c portal.MailConfig, d *db.DB) *rig {
 	}
 	r := &rig{t: t, s: m.s, module: m, tokens: k}
 	m.s.person = personOf
+	m.s.config.Undo = c.Undo // at once, unless a test says otherwise
 	m.s.session = func(ctx context.Context) string { return personOf(ctx).Login }
 	mux.Handle("GET /static/", web.Static())
 	r.web, r.content = pages, content

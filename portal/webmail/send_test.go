@@ -2,10 +2,12 @@ package webmail
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,7 +175,7 @@ func TestAKillAtAnyPointLosesNothingAndFilesOnce(t *testing.T) {
 			o := &outgoing{id: newCompositionID(), from: address{"Marie", "mdupont@academie.test"}, to: []address{{"", "jmartin@academie.test"}}, subject: point, text: "texte"}
 			e := envelope{From: o.from.mail, To: o.recipients(), Subject: point, MessageID: o.messageID()}
 			first := service()
-			if fresh, err := first.enqueue(ctx, "sub-mdupont", o.id, e, o.bytes(clock, false)); err != nil || !fresh {
+			if fresh, err := first.enqueue(ctx, "sub-mdupont", o.id, e, o.bytes(clock, false), 0); err != nil || !fresh {
 				t.Fatal(fresh, err)
 			}
 			killed, kill := context.WithCancel(ctx)
@@ -289,5 +291,176 @@ func TestWithEveryMailServerDownTheTextIsKeptOnThePortal(t *testing.T) {
 	b.sees("Message envoyé.")
 	if got := r.dovecot.Messages("jmartin", "INBOX"); len(got) != 1 || !strings.Contains(got[0], "note.txt") {
 		t.Fatalf("received %q", got)
+	}
+}
+
+func TestAMessageCanBeTakenBackForAWhile(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	var ahead atomic.Int64
+	r.s.now = func() time.Time { return now.Add(time.Duration(ahead.Load())) }
+	r.s.config.Undo = 10 * time.Second
+	b := r.browser("mdupont")
+	f := b.write("jmartin@academie.test", "Trop vite", "Le texte")
+	b.upload(f, map[string]string{"a.txt": "une pièce"})
+	b.status(200)
+	b.sees("Trop vite", "Message envoyé dans 10 secondes.", "Annuler l’envoi")
+	b.get("/mail/outbox") // the part alone, for the script
+	b.sees("Annuler l’envoi")
+	if got := r.dovecot.Messages("jmartin", "INBOX"); len(got) != 0 {
+		t.Fatal("it left at once")
+	}
+	other := r.browser("jmartin")
+	other.post("/mail/outbox", url.Values{"do": {"undo"}, "id": {f.Get("id")}})
+	other.sees("Trop tard")
+	b.post("/mail/outbox", url.Values{"do": {"undo"}, "id": {f.Get("id")}})
+	b.status(200)
+	b.sees("Le texte", "a.txt", `value="jmartin@academie.test"`)
+
+	// It is written on and sent; nobody wakes a message that was taken back.
+	ahead.Store(int64(time.Minute))
+	if err := r.s.takeUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.dovecot.Messages("jmartin", "INBOX"); len(got) != 0 {
+		t.Fatal("it left all the same")
+	}
+	again := b.form()
+	again.Set("text", "Le texte, relu")
+	again.Set("action", "send")
+	b.upload(again, nil)
+	b.sees("Annuler l’envoi")
+
+	// Its process ended: another one sends it when its time has come, and not before.
+	if err := r.s.takeUp(t.Context()); err != nil || len(r.dovecot.Messages("jmartin", "INBOX")) != 0 {
+		t.Fatal("sent before its time", err)
+	}
+	ahead.Add(int64(10*time.Second + outboxSlack + time.Second))
+	if err := r.s.takeUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := r.dovecot.Messages("jmartin", "INBOX")
+	if len(got) != 1 || !strings.Contains(got[0], "Le texte, relu") || !strings.Contains(got[0], "a.txt") {
+		t.Fatalf("received %q", got)
+	}
+	b.post("/mail/outbox", url.Values{"do": {"undo"}, "id": {again.Get("id")}})
+	b.sees("Trop tard : le message est parti.")
+	if sent := r.dovecot.Messages("mdupont", "Sent"); len(sent) != 1 {
+		t.Errorf("%d copies", len(sent))
+	}
+	// Whoever signs out at once has sent it.
+	b.upload(b.write("jmartin@academie.test", "Et au revoir", "texte"), nil)
+	b.sees("Annuler l’envoi")
+	r.module.Leave(context.WithValue(t.Context(), visitor{}, "mdupont"))
+	if got := r.dovecot.Messages("jmartin", "INBOX"); len(got) != 2 {
+		t.Fatalf("%d received after the sign-out", len(got))
+	}
+	// A token that is refused costs an attempt, not the message.
+	b.upload(b.write("jmartin@academie.test", "Refusé", "texte"), nil)
+	ahead.Add(int64(time.Minute))
+	r.portal.tokens.down.Store(true)
+	if err := r.s.takeUp(t.Context()); err != nil || len(r.dovecot.Messages("jmartin", "INBOX")) != 2 {
+		t.Fatal("sent with a token that is refused", err)
+	}
+	r.portal.tokens.down.Store(false)
+	ahead.Add(int64(time.Hour))
+	if err := r.s.takeUp(t.Context()); err != nil || len(r.dovecot.Messages("jmartin", "INBOX")) != 3 {
+		t.Fatal("not sent afterwards", err)
+	}
+	// Without a session it waits; nothing is lost.
+	b.upload(b.write("jmartin@academie.test", "Plus tard", "texte"), nil)
+	ahead.Add(int64(time.Minute))
+	r.portal.ended.Store(true)
+	if err := r.s.takeUp(t.Context()); err != nil || len(r.dovecot.Messages("jmartin", "INBOX")) != 3 {
+		t.Fatal("sent without a session", err)
+	}
+	r.portal.ended.Store(false)
+	if err := r.s.takeUp(t.Context()); err != nil || len(r.dovecot.Messages("jmartin", "INBOX")) != 4 {
+		t.Fatal("not sent when there is one", err)
+	}
+}
+
+func TestADraftIsSavedByItself(t *testing.T) {
+	r := newRig(t)
+	b := r.browser("mdupont")
+	b.upload(func() url.Values {
+		f := b.write("", "Brouillon", "un")
+		f.Set("action", "draft")
+		return f
+	}(), map[string]string{"a.txt": "A", "b.txt": "B"})
+	f := b.form()
+	save := func(text string) {
+		t.Helper()
+		f.Set("text", text)
+		f.Set("action", "autosave")
+		b.upload(f, nil)
+		b.status(200)
+		var answer struct {
+			Draft string
+			Keep  []string
+		}
+		if err := json.Unmarshal([]byte(b.body), &answer); err != nil || len(answer.Keep) != 2 {
+			t.Fatalf("%v: %s", err, b.body)
+		}
+		f.Set("draft", answer.Draft)
+		f["keep"] = answer.Keep
+	}
+	save("deux")
+	save("trois")
+	drafts := r.dovecot.Messages("mdupont", "Drafts")
+	if len(drafts) != 1 || !strings.Contains(drafts[0], "trois") || !strings.Contains(drafts[0], "a.txt") || !strings.Contains(drafts[0], "b.txt") {
+		t.Fatalf("%d drafts: %q", len(drafts), drafts)
+	}
+	// What is no address yet is saved too; a server that is down is said, and the page stays.
+	f.Set("to", "pas fini")
+	save("quatre")
+	f.Set("draft", "/mail/Drafts/1.1")
+	f.Set("keep", "/mail/Drafts/1.1#2#a.txt")
+	b.upload(f, nil)
+	if b.last.StatusCode < 400 {
+		t.Errorf("%d for what cannot be kept", b.last.StatusCode)
+	}
+	// A second tab of the same message saved it elsewhere: both go when it is sent.
+	drafts = r.dovecot.Messages("mdupont", "Drafts")
+	r.putIn("mdupont", "Drafts", []byte("Subject: Brouillon\r\nX-Beffroi-Composition: "+f.Get("id")+"\r\n\r\nun autre onglet\r\n"))
+	r.putIn("mdupont", "Drafts", []byte("Subject: Autre\r\nX-Beffroi-Composition: aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\nun autre message\r\n"))
+	f.Del("keep")
+	f.Set("draft", "")
+	f.Set("to", "jmartin@academie.test")
+	f.Set("action", "send")
+	b.upload(f, nil)
+	b.sees("Message envoyé.")
+	if left := r.dovecot.Messages("mdupont", "Drafts"); len(drafts) != 1 || len(left) != 1 || !strings.Contains(left[0], "un autre message") {
+		t.Errorf("%q, then %q", drafts, left)
+	}
+}
+
+func TestAForgottenAttachmentIsAskedAboutOnce(t *testing.T) {
+	for text, promised := range map[string]bool{
+		"Bonjour,\nvous trouverez ci-joint le compte rendu.": true, "Le document est en pièce jointe": true, "Je vous joins la liste": true, "Please find attached the minutes": true, "See the attachment": true, "cf. PJ": false,
+		"Bonjour,\nà demain.": false, "> vous trouverez ci-joint le compte rendu\nMerci !": false, "Elle s’est jointe à nous": false, "un moment attaché": false,
+	} {
+		if got := promisesFile("Réunion", text); got != promised {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	r := newRig(t)
+	b := r.browser("mdupont")
+	f := b.write("jmartin@academie.test", "Compte rendu", "Voici la pièce jointe.")
+	b.upload(f, map[string]string{"cr.txt": "x"})
+	b.sees("Message envoyé.")
+	b.upload(b.write("jmartin@academie.test", "Compte rendu", "Voici la pièce jointe."), nil)
+	b.status(422)
+	b.sees("Vous parlez d’une pièce jointe", "tel quel", "Voici la pièce jointe.")
+	if got := r.dovecot.Messages("jmartin", "INBOX"); len(got) != 1 {
+		t.Fatalf("%d received", len(got))
+	}
+	f = b.form()
+	f.Set("action", "send")
+	b.upload(f, nil)
+	b.status(200)
+	b.sees("Message envoyé.")
+	if got := r.dovecot.Messages("jmartin", "INBOX"); len(got) != 2 {
+		t.Fatalf("%d received", len(got))
 	}
 }

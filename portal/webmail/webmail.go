@@ -50,6 +50,7 @@ type host interface {
 	TokenFor(ctx context.Context, audience string) (token string, expires time.Time, err error)
 	Refused(ctx context.Context, token string)
 	As(ctx context.Context, sid string) (context.Context, error)
+	Of(ctx context.Context, person string) (context.Context, error)
 }
 
 // service holds the parts of the module.
@@ -103,6 +104,9 @@ func New(d Dependencies) (*Module, error) {
 	if c.Connections <= 0 {
 		c.Connections = 4
 	}
+	if c.Undo == 0 {
+		c.Undo = 10 * time.Second
+	}
 	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second,
 		pictures: pictureClient(onlyInternet), fetching: make(chan struct{}, picturesAtOnce)}
 	if s.location == nil {
@@ -154,6 +158,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/badge", s.badge)
 	page("GET /mail/compose", s.compose)
 	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
+	page("GET /mail/outbox", s.showOutbox)
 	page("POST /mail/outbox", s.outboxAction)
 	page("GET /mail/pictures", s.showSenders)
 	page("POST /mail/pictures", s.postSenders)

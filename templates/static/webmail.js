@@ -110,19 +110,93 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// ── what is written is not lost by a wrong click ────────────────────────────
+// ── a message that may be taken back, and what becomes of it ────────────────
+const outbox = document.getElementById("outbox");
+function watch() {
+  const pending = outbox?.querySelector(".notice:not(.notice-bad)");
+  if (!pending) return;
+  const held = [...outbox.querySelectorAll("[data-held]")].map((n) => Number(n.dataset.held));
+  setTimeout(async () => {
+    try {
+      const answer = await fetch("/mail/outbox", { redirect: "manual" });
+      if (!answer.ok) return;
+      outbox.innerHTML = await answer.text();
+    } catch {
+      return; // the next page tells
+    }
+    if (!outbox.firstElementChild) {
+      const live = document.getElementById("live");
+      if (live) live.textContent = outbox.dataset.sent;
+    }
+    watch();
+  }, (held.length ? Math.min(...held) : 0) + 1500);
+}
+watch();
+
+// ── what is written is saved by itself, and not lost by a wrong click ────────
 const form = document.querySelector("[data-mail-compose]");
 if (form) {
   const text = form.querySelector("textarea");
   text.setSelectionRange(0, 0);
   text.scrollTop = 0;
-  const state = () => JSON.stringify([...new FormData(form)].map(([k, v]) => [k, v.name ?? v]));
-  const before = state();
+  const said = form.querySelector("[data-mail-saved]");
+  const state = () => JSON.stringify([...new FormData(form)].filter(([k]) => k !== "draft" && k !== "keep").map(([k, v]) => [k, v.name ?? v]));
+  let before = state();
   let leaving = false;
-  form.addEventListener("submit", () => (leaving = true));
+  let timer = 0;
+  let saving = null;
+  const later = (after) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => (saving ??= save().finally(() => (saving = null))), after);
+  };
+  async function save() {
+    const now = state();
+    if (leaving || now === before) return;
+    const kept = [...form.querySelectorAll('input[name="keep"]')];
+    const body = new FormData(form);
+    body.delete("files"); // they go with the message; what is saved here is the text
+    body.delete("keep");
+    kept.forEach((k) => body.append("keep", k.value));
+    body.set("action", "autosave");
+    try {
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body, redirect: "manual" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const { draft, keep, time } = await answer.json();
+      form.elements.draft.value = draft;
+      kept.forEach((k, i) => (k.value = keep[i] ?? k.value));
+      before = now;
+      tell(said.dataset.saved.replace("{time}", time));
+      if (state() !== now) later(4000);
+    } catch {
+      tell(said.dataset.unsaved);
+      later(10000);
+    }
+  }
+  function tell(words) {
+    said.textContent = words;
+    said.hidden = false;
+  }
+  form.addEventListener("input", () => later(4000));
+  form.addEventListener(
+    "submit",
+    (event) => {
+      clearTimeout(timer);
+      if (saving) {
+        // What is being saved has a new name in a moment: the message must know it.
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        saving.finally(() => form.requestSubmit(event.submitter ?? undefined));
+        return;
+      }
+      leaving = true;
+    },
+    true,
+  );
   addEventListener("pageshow", () => (leaving = false));
   addEventListener("beforeunload", (event) => {
     if (!leaving && state() !== before) event.preventDefault();
   });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) later(0); // the laptop is being closed
+  });
 }
-
