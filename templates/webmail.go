@@ -74,6 +74,30 @@ type WebmailBadge struct {
 
 func (WebmailBadge) Template() string { return "webmail_badge.html" }
 
+// WebmailSearch is what was found over all mailboxes.
+type WebmailSearch struct {
+	Layout
+	Folders        []MailFolder
+	Query          string
+	Boxes          []string // to choose from
+	Found          []MailFound
+	Total          int
+	Newer, Older   string
+	Empty          bool     // nothing was looked for
+	Problem        string   // what of the search was not understood
+	Partly, Failed []string // mailboxes where only names and subjects, or nothing, were looked at
+}
+
+func (WebmailSearch) Template() string { return "webmail_search.html" }
+
+// MailFound is a message that was found.
+type MailFound struct {
+	Href, Who, Subject, Preview string
+	Date                        time.Time
+	Unread, Flagged, Attachment bool
+	Box, Icon                   string
+}
+
 // WebmailConversation lists the messages of a conversation, oldest first, over
 // all mailboxes: as a page, and as the part of a message's page.
 type WebmailConversation struct {

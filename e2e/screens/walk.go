@@ -127,6 +127,11 @@ func (c *camera) inside() []step {
 			return c.open(c.portal + "/mail/pictures")
 		}},
 		{"mail-compose", to("/mail/compose")},
+		{"mail-search-empty", to("/mail/search")},
+		{"mail-search", to("/mail/search?q=bonjour")},
+		{"mail-search-more", func() error { return c.do(chromedp.Click(chromedp.CSS(".mail-searchmore > summary"))) }},
+		{"mail-search-none", to("/mail/search?q=zzzzzz")},
+		{"mail-search-wrong", to("/mail/search?q=avant:hier")},
 		{"mail-forgotten", func() error { return c.write("Compte rendu", "Bonjour,\nvous trouverez ci-joint le compte rendu.") }},
 		{"mail-held", func() error { return c.write("Réunion", "À demain, 14 h.") }},
 		{"agenda-week", to("/agenda/")},

@@ -71,6 +71,7 @@ type service struct {
 	log        *slog.Logger
 	now        func() time.Time
 	submitFor  time.Duration
+	searchFor  searchFor
 
 	contentOrigin, portalOrigin string        // of strangers' documents, "" for the portal's; of the pages around them
 	pictures                    *http.Client  // fetches remote pictures
@@ -107,7 +108,7 @@ func New(d Dependencies) (*Module, error) {
 	if c.Undo == 0 {
 		c.Undo = 10 * time.Second
 	}
-	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second,
+	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second, searchFor: searchFor{text: 6 * time.Second, headers: 4 * time.Second},
 		pictures: pictureClient(onlyInternet), fetching: make(chan struct{}, picturesAtOnce)}
 	if s.location == nil {
 		s.location = time.UTC
@@ -158,6 +159,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/badge", s.badge)
 	page("GET /mail/compose", s.compose)
 	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
+	page("GET /mail/search", s.search)
 	page("GET /mail/outbox", s.showOutbox)
 	page("POST /mail/outbox", s.outboxAction)
 	page("GET /mail/pictures", s.showSenders)

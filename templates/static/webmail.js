@@ -107,6 +107,11 @@ document.addEventListener("keydown", (event) => {
     case "u": return press("[data-key-u]");
     case "#": return press("[data-key-trash]");
     case "c": return press(".mail-write");
+    case "/": {
+      const search = document.querySelector("[data-mail-search]");
+      if (search) event.preventDefault();
+      return search?.focus();
+    }
   }
 });
 
