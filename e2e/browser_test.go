@@ -9,6 +9,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"beffroi/e2e/rig"
+	"beffroi/e2e/visitor"
 	"beffroi/internal/testpeer"
 )
 
@@ -144,4 +145,29 @@ func TestSignInWorksWithoutJavaScript(t *testing.T) {
 	if !strings.Contains(b.String(), "Dupont") {
 		t.Errorf("the search finds nobody: %s", b)
 	}
+}
+
+// TestNewMailComesByItself: a page that is only looked at shows what has come, in the list, in the count and in its title, and the
+// tab does not ask for it again and again.
+func TestNewMailComesByItself(t *testing.T) {
+	w := newWorld(t, rig.Demo(t), "mdupont", "jmartin", "aadmin")
+	ctx := journey(t)
+	marie := newTab(t, testpeer.ChromiumOptions{Language: "fr"})
+	marie.open(w.Portal + "/mail/")
+	marie.signInByKeyboard(w, "mdupont")
+	marie.until(`document.querySelector(".mail-rows")`)
+	before := marie.value(`document.querySelector('.modules a[href="/mail/"] .badge').textContent`)
+	marie.value("window.stays = true")
+	subject := fmt.Sprintf("Arrivée %d", time.Now().Unix())
+	jean := visitor.New()
+	w.send(t, ctx, jean, w.portal(t, ctx, jean, "jmartin", "/mail/compose"), map[string]string{"to": "marie.dupont@academie.test", "subject": subject, "text": "Bonjour."})
+	marie.until(fmt.Sprintf("document.querySelector('.mail-rows')?.textContent.includes(%q)", subject))
+	marie.until(fmt.Sprintf(`document.querySelector('.modules a[href="/mail/"] .badge').textContent !== %q`, before))
+	if marie.value("window.stays") != "true" {
+		t.Error("the page was loaded again")
+	}
+	if said := marie.value(`document.getElementById("live").textContent`); !strings.Contains(said, subject) {
+		t.Errorf("a reader of the screen hears %q", said)
+	}
+	marie.accessible("the list that changed by itself")
 }

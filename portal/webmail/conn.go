@@ -82,7 +82,8 @@ type conn struct {
 	expires  time.Time
 	lastUsed time.Time
 
-	box      string // selected mailbox, "" when none
+	changed  chan struct{} // something has happened in the mailbox that is open
+	box      string        // selected mailbox, "" when none
 	validity uint32
 	writable bool
 }
@@ -130,7 +131,22 @@ func dialIMAP(ctx context.Context, e endpoint, login, token string, expires time
 		return nil, fmt.Errorf("%w: %s: %w", errDown, what, err)
 	}
 
-	options := &imapclient.Options{WordDecoder: wordDecoder, TLSConfig: e.tlsConfig()}
+	changed := make(chan struct{}, 1)
+	note := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	options := &imapclient.Options{WordDecoder: wordDecoder, TLSConfig: e.tlsConfig(), UnilateralDataHandler: &imapclient.UnilateralDataHandler{
+		Expunge: func(uint32) { note() },
+		Mailbox: func(m *imapclient.UnilateralDataMailbox) {
+			if m.NumMessages != nil {
+				note()
+			}
+		},
+		Fetch: func(m *imapclient.FetchMessageData) { _, _ = m.Collect(); note() },
+	}}
 	var client *imapclient.Client
 	switch e.mode {
 	case "tls":
@@ -167,7 +183,7 @@ func dialIMAP(ctx context.Context, e endpoint, login, token string, expires time
 	if client.Caps() == nil { // asked once here, under the watchdog
 		return fail("capabilities", ctx.Err())
 	}
-	return &conn{Client: client, raw: raw, tag: sha256.Sum256([]byte(token)), expires: expires}, nil
+	return &conn{Client: client, raw: raw, changed: changed, tag: sha256.Sum256([]byte(token)), expires: expires}, nil
 }
 
 // isBearerError: the JSON answer of RFC 7628 §3.2.2, which go-sasl returns as

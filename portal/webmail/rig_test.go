@@ -119,7 +119,7 @@ func (f *fakePortal) Signed(h web.Handler) http.Handler {
 
 func (f *fakePortal) TokenFor(ctx context.Context, audience string) (string, time.Time, error) {
 	login, _ := ctx.Value(visitor{}).(string)
-	if login == "" || audience != "imap" {
+	if login == "" || audience != "imap" || f.ended.Load() {
 		return "", time.Time{}, portal.ErrSignedOut
 	}
 	return f.tokens.give(login), time.Now().Add(time.Hour), nil
@@ -128,6 +128,14 @@ func (f *fakePortal) TokenFor(ctx context.Context, audience string) (string, tim
 // Of finds a session of whoever signed in.
 func (f *fakePortal) Of(ctx context.Context, person string) (context.Context, error) {
 	return f.As(ctx, strings.TrimPrefix(person, "sub-"))
+}
+
+// Check says no when the session has ended.
+func (f *fakePortal) Check(context.Context) error {
+	if f.ended.Load() {
+		return portal.ErrSignedOut
+	}
+	return nil
 }
 
 // As takes the login for the session.

@@ -51,6 +51,7 @@ type host interface {
 	Refused(ctx context.Context, token string)
 	As(ctx context.Context, sid string) (context.Context, error)
 	Of(ctx context.Context, person string) (context.Context, error)
+	Check(ctx context.Context) error
 }
 
 // service holds the parts of the module.
@@ -61,6 +62,8 @@ type service struct {
 	config     portal.MailConfig
 	submission endpoint
 	pools      *Pools
+	watchers   *Pools // connections that wait for new mail, one of each person
+	live       live
 	summaries  summaries
 	poison     poison
 	badges     badges
@@ -72,6 +75,7 @@ type service struct {
 	now        func() time.Time
 	submitFor  time.Duration
 	searchFor  searchFor
+	beat       time.Duration // a stream of events is checked, and shown to be alive, this often
 
 	contentOrigin, portalOrigin string        // of strangers' documents, "" for the portal's; of the pages around them
 	pictures                    *http.Client  // fetches remote pictures
@@ -108,7 +112,7 @@ func New(d Dependencies) (*Module, error) {
 	if c.Undo == 0 {
 		c.Undo = 10 * time.Second
 	}
-	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second, searchFor: searchFor{text: 6 * time.Second, headers: 4 * time.Second},
+	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second, searchFor: searchFor{text: 6 * time.Second, headers: 4 * time.Second}, beat: 20 * time.Second,
 		pictures: pictureClient(onlyInternet), fetching: make(chan struct{}, picturesAtOnce)}
 	if s.location == nil {
 		s.location = time.UTC
@@ -134,6 +138,7 @@ func New(d Dependencies) (*Module, error) {
 		return nil, err
 	}
 	s.pools = newPools(imap, limits{perPerson: c.Connections, total: 1000, idle: 4 * time.Minute, use: c.Timeout}, s.now)
+	s.watchers = newPools(imap, limits{perPerson: 1, total: watchMost, idle: time.Minute, use: watchLife}, s.now)
 	s.summaries.now, s.badges.now = s.now, s.now
 	s.life, s.stop = context.WithCancel(context.Background())
 	return &Module{s}, nil
@@ -146,7 +151,10 @@ func (m *Module) Name() string { return "mail" }
 func (m *Module) Badge() string { return "/mail/badge" }
 
 // Forget closes the mail connections of somebody who has signed out.
-func (m *Module) Forget(person string) { m.s.pools.Forget(person) }
+func (m *Module) Forget(person string) {
+	m.s.pools.Forget(person)
+	m.s.watchers.Forget(person)
+}
 
 // Mount adds the routes to the portal.
 func (m *Module) Mount(p *portal.Portal, mux web.Mux) { m.s.mount(p, mux) }
@@ -160,6 +168,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/compose", s.compose)
 	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
 	page("GET /mail/search", s.search)
+	page("GET /mail/events", s.events)
 	page("GET /mail/outbox", s.showOutbox)
 	page("POST /mail/outbox", s.outboxAction)
 	page("GET /mail/pictures", s.showSenders)
@@ -180,6 +189,7 @@ func (m *Module) Close() {
 	m.s.stop()
 	m.s.work.Wait()
 	m.s.pools.Close()
+	m.s.watchers.Close()
 }
 
 // Repeats counts the submissions that were repeated with the same Message-ID

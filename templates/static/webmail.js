@@ -138,6 +138,75 @@ function watch() {
 }
 watch();
 
+// ── new mail comes by itself: one stream for all tabs of a browser ───────────
+const folders = document.querySelector("[data-mail-live]");
+if (folders) {
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel("beffroi-mail") : null;
+  let due = 0;
+  let unread = null;
+  // refresh takes what stands around the message from a fresh page: counts, and the list where nothing is ticked.
+  async function refresh() {
+    due = 0;
+    const at = folders.querySelector("a[aria-current]")?.href ?? "/mail/";
+    let fresh;
+    try {
+      const answer = await fetch(at, { redirect: "manual" });
+      if (!answer.ok) return;
+      fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      return;
+    }
+    const take = (selector) => {
+      const [old, now] = [document.querySelector(selector), fresh.querySelector(selector)];
+      if (old && now && old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
+    };
+    take('.modules a[href="/mail/"]');
+    if (!folders.contains(document.activeElement)) take(".mail-folder-list");
+    const count = /\(\d+\)|· \d+/;
+    if (location.pathname === new URL(at, location).pathname) document.title = fresh.title;
+    else if (count.test(document.title) && count.test(fresh.title)) document.title = document.title.replace(count, fresh.title.match(count)[0]);
+    const rows = list?.querySelector(".mail-rows");
+    const firstPage = !new URLSearchParams(location.search).get("page");
+    if (rows && firstPage && !ticks().some((t) => t.checked) && !rows.contains(document.activeElement)) {
+      const open = rows.querySelector("[aria-current]")?.dataset.key;
+      const now = fresh.querySelector(".mail-rows");
+      if (now) {
+        rows.replaceChildren(...now.childNodes);
+        if (open) rows.querySelector(`[data-key="${CSS.escape(open)}"]`)?.setAttribute("aria-current", "true");
+      }
+    } else if (!rows && fresh.querySelector(".mail-rows") && document.querySelector(".mail-list > .empty")) {
+      location.reload(); // the first message of an empty folder
+    }
+  }
+  function arrived(news) {
+    for (const { from, subject } of news.new ?? []) {
+      const toast = document.getElementById("live");
+      if (toast) toast.textContent = folders.dataset.new.replace("{from}", from).replace("{subject}", subject || "–");
+    }
+    if (unread !== null && unread === news.unread && !news.new) return;
+    const changed = unread !== null || news.new;
+    unread = news.unread;
+    if (changed && !due) due = setTimeout(refresh, 200);
+  }
+  channel?.addEventListener("message", (event) => arrived(event.data));
+  const listen = () =>
+    new Promise((done) => {
+      const stream = new EventSource(folders.dataset.mailLive);
+      stream.addEventListener("mail", (event) => {
+        const news = JSON.parse(event.data);
+        channel?.postMessage(news);
+        arrived(news);
+      });
+      stream.addEventListener("over", () => {
+        stream.close();
+        done();
+      });
+      addEventListener("pagehide", () => stream.close());
+    });
+  if (channel && navigator.locks) navigator.locks.request("beffroi-mail-stream", listen);
+  else if ("EventSource" in window) listen();
+}
+
 // ── what is written is saved by itself, and not lost by a wrong click ────────
 const form = document.querySelector("[data-mail-compose]");
 if (form) {
