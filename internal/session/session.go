@@ -113,8 +113,15 @@ func scanSession(scan func(...any) error) (*Session, error) {
 	return s, nil
 }
 
+// background tells whether a page asks by itself, with nobody at it: a stream of
+// events, and what scripts mark so. It keeps no session alive, so that an
+// unattended computer is signed out with a page open.
+func background(r *http.Request) bool {
+	return r.Header.Get("Accept") == "text/event-stream" || r.Header.Get("X-Background") != ""
+}
+
 // Load returns the living session of the request's cookie, or nil. It notes
-// the use at most once a minute.
+// the use at most once a minute, of requests that a person made.
 func (s *Store) Load(r *http.Request) (*Session, error) {
 	hash := s.cookieHash(r)
 	if hash == "" {
@@ -131,7 +138,7 @@ func (s *Store) Load(r *http.Request) (*Session, error) {
 	if !s.alive(sess, now) {
 		return nil, nil
 	}
-	if now.Sub(sess.Seen.Time) >= touchEvery {
+	if now.Sub(sess.Seen.Time) >= touchEvery && !background(r) {
 		// Not a change of the session: the version stays.
 		if _, err := s.db.Exec(r.Context(), "UPDATE session SET seen = $1 WHERE secret_hash = $2", db.At(now), hash); err != nil {
 			return nil, fmt.Errorf("touch session: %w", err)

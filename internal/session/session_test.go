@@ -107,6 +107,29 @@ func TestSigningInAgainRotatesTheSecret(t *testing.T) {
 	})
 }
 
+// A page that asks by itself does not keep an unattended computer signed in.
+func TestWhatAPageAsksByItselfKeepsNoSessionAlive(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		c := &clock{time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+		s := store(d, c, false)
+		_, cookie := start(t, s, httptest.NewRequest("GET", "/", nil), "p")
+		for range 12 { // two hours
+			c.t = c.t.Add(10*time.Minute - time.Second)
+			for name, value := range map[string]string{"Accept": "text/event-stream", "X-Background": "1"} {
+				r := with(cookie)
+				r.Header.Set(name, value)
+				if got, err := s.Load(r); err != nil || got == nil {
+					t.Fatalf("%s: %v, %v", name, got, err)
+				}
+			}
+		}
+		c.t = c.t.Add(time.Minute)
+		if load(t, s, cookie) != nil {
+			t.Error("kept alive by nobody")
+		}
+	})
+}
+
 func TestSessionEndsIdleAndAbsolutely(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		c := &clock{time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
