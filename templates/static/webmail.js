@@ -123,7 +123,7 @@ function watch() {
   const held = [...outbox.querySelectorAll("[data-held]")].map((n) => Number(n.dataset.held));
   setTimeout(async () => {
     try {
-      const answer = await fetch("/mail/outbox", { redirect: "manual" });
+      const answer = await fetch("/mail/outbox", { redirect: "manual", headers: { "X-Background": "1" } });
       if (!answer.ok) return;
       outbox.innerHTML = await answer.text();
     } catch {
