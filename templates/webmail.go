@@ -205,19 +205,25 @@ type MailMessage struct {
 	CanShow    bool   // they could be
 	SenderMail string // whose pictures could be accepted for good; "" for nobody
 	SenderSite string // the domain
-	Cut        bool   // the text was too long to show whole
-	Salvaged   bool   // the structure was damaged; shown as far as possible
-	Files      []MailFile
-	Headers    []MailHeader
-	Source     string
-	Reply      string
-	ReplyAll   string // "" when it would say the same as Reply
-	Forward    string
-	Edit       string // for drafts
-	Newer      string // neighbours in the list
-	Older      string
-	Trash      bool // stands in the trash: deleting is final
-	Together   int  // messages of its conversation, 0 when it is alone
+
+	AllFiles        string // address of all attachments in one file, "" for one or none
+	Print           string
+	Unsubscribe     string // how one leaves the list: "post", "mail", "page", "" when it is none
+	UnsubscribeAt   string
+	UnsubscribeHost string
+	Cut             bool // the text was too long to show whole
+	Salvaged        bool // the structure was damaged; shown as far as possible
+	Files           []MailFile
+	Headers         []MailHeader
+	Source          string
+	Reply           string
+	ReplyAll        string // "" when it would say the same as Reply
+	Forward         string
+	Edit            string // for drafts
+	Newer           string // neighbours in the list
+	Older           string
+	Trash           bool // stands in the trash: deleting is final
+	Together        int  // messages of its conversation, 0 when it is alone
 }
 
 // MailAddress is a person in a header.

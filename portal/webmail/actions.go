@@ -193,6 +193,10 @@ func noticeOf(l i18n.Lang, q url.Values, folders []mailbox) *templates.MailNotic
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.sending")
 	case "discard":
 		notice.Text = i18n.T(l, "webmail.done.discard")
+	case "unsubscribed":
+		notice.Text = i18n.T(l, "webmail.done.unsubscribed")
+	case "stillsubscribed":
+		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.stillsubscribed")
 	case "late":
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.late")
 	case "none":

@@ -32,6 +32,7 @@ type ticket struct {
 	Section  string `json:"c,omitempty"` // the part to look at; empty: the text
 	Picture  string `json:"i,omitempty"` // the remote picture of the message to fetch
 	Pictures bool   `json:"r,omitempty"` // remote pictures are shown
+	Print    bool   `json:"p,omitempty"` // with what stands around it, to be printed
 	Lang     string `json:"l"`
 	Ends     int64  `json:"e"` // Unix seconds
 }
@@ -138,7 +139,7 @@ func (s *service) contentDocument(w http.ResponseWriter, r *http.Request, t tick
 	if err != nil {
 		return err
 	}
-	return s.writeDocument(w, r, at, t.Pictures)
+	return s.writeDocument(w, r, at, t.Pictures, t.Print)
 }
 
 // contentPart shows an attachment that browsers show by themselves.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"beffroi/internal/i18n"
 	"beffroi/internal/web"
 	"beffroi/templates"
 )
@@ -33,13 +34,16 @@ func (s *service) document(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	print := r.URL.Query().Has("print")
 	if s.apart() {
-		return s.away(w, r, aDocument, ticket{Message: at.path()})
+		return s.away(w, r, aDocument, ticket{Message: at.path(), Print: print})
 	}
-	return s.writeDocument(w, r, at, false)
+	return s.writeDocument(w, r, at, false, print)
 }
 
-func (s *service) writeDocument(w http.ResponseWriter, r *http.Request, at ref, pictures bool) error {
+// writeDocument: to be printed, a message of plain text is a document too, and
+// who wrote what to whom stands above it.
+func (s *service) writeDocument(w http.ResponseWriter, r *http.Request, at ref, pictures, print bool) error {
 	ctx := r.Context()
 	var made sanitized
 	err := s.with(ctx, func(who owner) error {
@@ -47,10 +51,19 @@ func (s *service) writeDocument(w http.ResponseWriter, r *http.Request, at ref, 
 		if err != nil {
 			return err
 		}
-		if m.body.html == nil {
-			return fmt.Errorf("%w: no HTML", errGone)
+		switch {
+		case m.body.html != nil:
+			made, err = s.richBody(ctx, who, m, true, pictures)
+		case print && m.body.plain != nil:
+			var text string
+			text, _, err = s.textContent(ctx, who, m, m.body.plain, maxShownText)
+			made.Body = "<pre>" + html.EscapeString(text) + "</pre>"
+		case !print:
+			err = fmt.Errorf("%w: no HTML", errGone)
 		}
-		made, err = s.richBody(ctx, who, m, true, pictures)
+		if print {
+			made.Body = s.printHead(ctx, m) + made.Body
+		}
 		return err
 	})
 	if err != nil {
@@ -65,6 +78,28 @@ func (s *service) writeDocument(w http.ResponseWriter, r *http.Request, at ref, 
 	_, err = fmt.Fprintf(w, `<!doctype html><html lang="%s"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>%s</title><style>%s</style><style>%s</style></head><body>%s</body></html>`,
 		web.Lang(ctx), html.EscapeString("–"), contentStyle(), made.Style, made.Body)
 	return err
+}
+
+// printHead is what stands above a message on paper.
+func (s *service) printHead(ctx context.Context, m *message) string {
+	l := web.Lang(ctx)
+	var b strings.Builder
+	b.WriteString(`<div class="beffroi-print"><h1>` + html.EscapeString(m.header.text("subject")) + "</h1>")
+	line := func(key, value string) {
+		if value != "" {
+			b.WriteString("<p><b>" + html.EscapeString(i18n.T(l, key)) + "</b> " + html.EscapeString(value) + "</p>")
+		}
+	}
+	line("webmail.head.from", typedList(parseAddresses(m.header.get("from"), 5)))
+	line("webmail.head.date", i18n.Date(l, m.header.date(m.received).In(s.location), "datetime"))
+	line("webmail.head.to", typedList(parseAddresses(m.header.get("to"), 50)))
+	line("webmail.head.cc", typedList(parseAddresses(m.header.get("cc"), 50)))
+	var files []string
+	for _, p := range m.body.attachments {
+		files = append(files, attachmentName(p, l))
+	}
+	line("webmail.attachments", strings.Join(files, ", "))
+	return b.String() + "</div>"
 }
 
 // documentPolicy: in a sandboxed document 'self' would be nobody, so origins

@@ -301,6 +301,11 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 	for _, p := range m.body.attachments {
 		v.Files = append(v.Files, s.attachmentView(l, path, p))
 	}
+	if len(v.Files) > 1 {
+		v.AllFiles = path + "/files.zip"
+	}
+	v.Print = path + "/document?print"
+	s.unsubscribeView(v, m.header)
 	for _, f := range m.header {
 		if len(v.Headers) < 100 {
 			v.Headers = append(v.Headers, templates.MailHeader{Name: headerName(f.key), Value: shorten(cleanLine(decodeCharset([]byte(f.value), "")), 1000)})

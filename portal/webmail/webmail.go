@@ -179,6 +179,8 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/{box}/{ref}/document", s.document)
 	page("GET /mail/{box}/{ref}/conversation", s.showConversation)
 	page("POST /mail/{box}/{ref}/pictures", s.postPictures)
+	page("POST /mail/{box}/{ref}/unsubscribe", s.postUnsubscribe)
+	page("GET /mail/{box}/{ref}/files.zip", s.allFiles)
 	page("GET /mail/{box}/{ref}/source", s.source)
 	page("GET /mail/{box}/{ref}/part/{section}", s.download)
 }
