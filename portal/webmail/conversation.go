@@ -37,8 +37,11 @@ func (s *service) countConversations(ctx context.Context, view *templates.Webmai
 		err = scan(&uid, &n)
 		counts[imap.UID(uid)] = n
 		return none, err
-	}, `SELECT m.uid, COUNT(DISTINCT o.own) FROM mail_message m JOIN mail_message o ON o.person = m.person AND o.conversation = m.conversation
-		WHERE m.person = $1 AND m.box = $2 AND m.uid IN (`+strings.Join(marks, ", ")+") GROUP BY m.uid", args...)
+	}, `SELECT m.uid, c.n FROM mail_message m JOIN (
+			SELECT conversation, COUNT(DISTINCT own) AS n FROM mail_message WHERE person = $1 AND conversation IN (
+				SELECT conversation FROM mail_message WHERE person = $1 AND box = $2 AND uid IN (`+strings.Join(marks, ", ")+`))
+			GROUP BY conversation) AS c ON c.conversation = m.conversation
+		WHERE m.person = $1 AND m.box = $2 AND m.uid IN (`+strings.Join(marks, ", ")+")", args...) // each conversation is counted once, however many of its messages the page has
 	if err != nil {
 		s.log.WarnContext(ctx, "conversations not counted", "error", err)
 		return
