@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"beffroi/e2e/rig"
 	"beffroi/e2e/visitor"
@@ -170,4 +171,31 @@ func TestNewMailComesByItself(t *testing.T) {
 		t.Errorf("a reader of the screen hears %q", said)
 	}
 	marie.accessible("the list that changed by itself")
+}
+
+// TestRecipientsAreCompleted by the keyboard alone, from the directory.
+func TestRecipientsAreCompleted(t *testing.T) {
+	w := newWorld(t, rig.Demo(t), "mdupont", "jmartin", "aadmin")
+	marie := newTab(t, testpeer.ChromiumOptions{Language: "fr"})
+	marie.open(w.Portal + "/mail/compose")
+	marie.signInByKeyboard(w, "mdupont")
+	marie.until(`document.activeElement?.id === "to"`)
+	marie.do(marie.keys("sarah smi"))
+	marie.until(`document.querySelector("#to-list:not([hidden]) > li")`)
+	marie.accessible("the suggestions")
+	marie.do(marie.keys(kb.ArrowDown), marie.keys(enterKey))
+	if got := marie.value(`document.querySelector("#to").value`); got != "Sarah Smith <sarah.smith@academie.test>, " {
+		t.Errorf("%q", got)
+	}
+	marie.do(marie.keys("jean-f"))
+	marie.until(`document.querySelector("#to-list:not([hidden]) > li")`)
+	marie.do(marie.keys(kb.ArrowDown), marie.keys(tabKey))
+	if got := marie.value(`document.querySelector("#to").value`); !strings.HasPrefix(got, "Sarah Smith <sarah.smith@academie.test>, Jean-François") || !strings.HasSuffix(got, ">, ") {
+		t.Errorf("%q", got)
+	}
+	marie.do(marie.keys("zzzz"), marie.keys(kb.Escape))
+	if marie.value(`document.activeElement?.id`) != "to" || marie.value(`document.querySelector("#to-list").hidden`) != "true" {
+		t.Errorf("the field was left: %s", marie)
+	}
+	marie.value("document.querySelector('[data-mail-compose]').remove()") // nothing is to be saved
 }

@@ -77,7 +77,7 @@ var inventory = map[string]map[string]string{
 		"GET /{$}": byPortalSession, "GET /login": byAnyone, "GET /callback": byAnyone, "POST /logout": byForm, "GET /signed-out": byAnyone,
 		"POST /backchannel-logout": byLogoutToken,
 
-		"GET /mail/{$}": byPortalSession, "GET /mail/badge": byPortalSession, "GET /mail/compose": byPortalSession, "POST /mail/compose": byPortalSession, "GET /mail/search": byPortalSession, "GET /mail/events": byPortalSession, "GET /mail/outbox": byPortalSession, "POST /mail/outbox": byPortalSession,
+		"GET /mail/{$}": byPortalSession, "GET /mail/badge": byPortalSession, "GET /mail/compose": byPortalSession, "POST /mail/compose": byPortalSession, "GET /mail/search": byPortalSession, "GET /mail/recipients": byPortalSession, "GET /mail/events": byPortalSession, "GET /mail/outbox": byPortalSession, "POST /mail/outbox": byPortalSession,
 		"GET /mail/{box}/{$}": byPortalSession, "POST /mail/{box}/do": byPortalSession, "GET /mail/{box}/{ref}": byPortalSession, "GET /mail/{box}/{ref}/document": byPortalSession,
 		"GET /mail/{box}/{ref}/conversation": byPortalSession, "POST /mail/{box}/{ref}/pictures": byPortalSession, "POST /mail/{box}/{ref}/unsubscribe": byPortalSession, "GET /mail/{box}/{ref}/files.zip": byPortalSession, "GET /mail/pictures": byPortalSession, "POST /mail/pictures": byPortalSession,
 		"GET /mail/{box}/{ref}/source": byPortalSession, "GET /mail/{box}/{ref}/part/{section}": byPortalSession,

@@ -130,6 +130,19 @@ func (f *fakePortal) Of(ctx context.Context, person string) (context.Context, er
 	return f.As(ctx, strings.TrimPrefix(person, "sub-"))
 }
 
+// People is a directory of three.
+func (f *fakePortal) People(_ context.Context, text string) (found []portal.Colleague, err error) {
+	if text == "panne" {
+		return nil, portal.ErrUnavailable
+	}
+	for _, c := range []portal.Colleague{{Name: "Martin, Jean-François", Mail: "jmartin@academie.test", Title: "Principal", School: "0590002B"}, {Name: "Sans Adresse"}, {Name: "Sarah Martin", Mail: "smartin@academie.test"}} {
+		if strings.Contains(strings.ToLower(c.Name), strings.ToLower(text)) {
+			found = append(found, c)
+		}
+	}
+	return found, nil
+}
+
 // Check says no when the session has ended.
 func (f *fakePortal) Check(context.Context) error {
 	if f.ended.Load() {

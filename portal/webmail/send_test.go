@@ -464,3 +464,22 @@ func TestAForgottenAttachmentIsAskedAboutOnce(t *testing.T) {
 		t.Fatalf("%d received", len(got))
 	}
 }
+
+func TestRecipientsAreCompletedFromTheDirectory(t *testing.T) {
+	r := newRig(t)
+	b := r.browser("mdupont")
+	for q, want := range map[string]string{
+		"martin": `[{"name":"Martin, Jean-François","mail":"jmartin@academie.test","about":"Principal · 0590002B","value":"\"Martin, Jean-François\" \u003cjmartin@academie.test\u003e"},` +
+			`{"name":"Sarah Martin","mail":"smartin@academie.test","about":"","value":"Sarah Martin \u003csmartin@academie.test\u003e"}]`,
+		"adresse": "[]", "m": "[]", "panne": "[]", strings.Repeat("m", 100): "[]",
+	} {
+		b.get("/mail/recipients?q=" + url.QueryEscape(q))
+		b.status(200)
+		if strings.TrimSpace(b.body) != want {
+			t.Errorf("%q: %s", q, b.body)
+		}
+	}
+	// What is put in the field is understood when it is sent.
+	b.upload(b.write(`"Martin, Jean-François" <jmartin@academie.test>, `, "Essai", "texte"), nil)
+	b.sees("Message envoyé.")
+}

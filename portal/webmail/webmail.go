@@ -52,6 +52,7 @@ type host interface {
 	As(ctx context.Context, sid string) (context.Context, error)
 	Of(ctx context.Context, person string) (context.Context, error)
 	Check(ctx context.Context) error
+	People(ctx context.Context, text string) ([]portal.Colleague, error)
 }
 
 // service holds the parts of the module.
@@ -168,6 +169,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/compose", s.compose)
 	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
 	page("GET /mail/search", s.search)
+	page("GET /mail/recipients", s.recipients)
 	page("GET /mail/events", s.events)
 	page("GET /mail/outbox", s.showOutbox)
 	page("POST /mail/outbox", s.outboxAction)

@@ -207,6 +207,105 @@ if (folders) {
   else if ("EventSource" in window) listen();
 }
 
+// ── recipients: what is typed is completed from the directory (ARIA combobox) ─
+for (const field of document.querySelectorAll("[data-mail-recipients]")) {
+  const box = document.createElement("ul");
+  box.className = "mail-suggest";
+  box.id = field.id + "-list";
+  box.hidden = true;
+  box.setAttribute("role", "listbox");
+  box.setAttribute("aria-label", field.form.dataset.suggestions);
+  field.after(box);
+  field.setAttribute("role", "combobox");
+  field.setAttribute("aria-autocomplete", "list");
+  field.setAttribute("aria-expanded", "false");
+  field.setAttribute("aria-controls", box.id);
+  let people = [];
+  let chosen = -1;
+  let timer = 0;
+  let asked = "";
+  // last is where the address being typed begins: after the last comma that is not between quotes.
+  const last = () => {
+    let quoted = false;
+    let at = 0;
+    [...field.value].forEach((c, i) => {
+      if (c === '"') quoted = !quoted;
+      if (!quoted && (c === "," || c === ";")) at = i + 1;
+    });
+    return at;
+  };
+  const close = () => {
+    box.hidden = true;
+    chosen = -1;
+    field.setAttribute("aria-expanded", "false");
+    field.removeAttribute("aria-activedescendant");
+  };
+  const mark = (index) => {
+    chosen = (index + people.length) % people.length;
+    [...box.children].forEach((li, i) => li.setAttribute("aria-selected", String(i === chosen)));
+    field.setAttribute("aria-activedescendant", box.children[chosen].id);
+  };
+  const take = (index) => {
+    const before = field.value.slice(0, last());
+    field.value = (before ? before + " " : "") + people[index].value + ", ";
+    close();
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.focus();
+  };
+  const show = () => {
+    box.replaceChildren(
+      ...people.map((p, i) => {
+        const li = document.createElement("li");
+        li.id = `${box.id}-${i}`;
+        li.setAttribute("role", "option");
+        li.setAttribute("aria-selected", "false");
+        li.textContent = p.name;
+        const about = document.createElement("span");
+        about.textContent = [p.mail, p.about].filter(Boolean).join(" · ");
+        li.append(about);
+        li.addEventListener("mousedown", (event) => {
+          event.preventDefault();
+          take(i);
+        });
+        return li;
+      }),
+    );
+    box.hidden = people.length === 0;
+    field.setAttribute("aria-expanded", String(!box.hidden));
+    chosen = -1;
+    field.removeAttribute("aria-activedescendant");
+  };
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    const words = field.value.slice(last()).trim();
+    if (words.length < 2 || words.includes("<")) return close();
+    timer = setTimeout(async () => {
+      asked = words;
+      try {
+        const answer = await fetch("/mail/recipients?q=" + encodeURIComponent(words), { redirect: "manual" });
+        if (!answer.ok) return;
+        people = await answer.json();
+      } catch {
+        return;
+      }
+      if (asked === words && document.activeElement === field) show();
+    }, 180);
+  });
+  field.addEventListener("keydown", (event) => {
+    if (box.hidden) return;
+    if (event.key === "ArrowDown") mark(chosen + 1);
+    else if (event.key === "ArrowUp") mark(chosen - 1);
+    else if (event.key === "Escape") close();
+    else if ((event.key === "Enter" || event.key === "Tab") && chosen >= 0) take(chosen);
+    else return;
+    event.preventDefault();
+  });
+  field.addEventListener("keypress", (event) => {
+    if (event.key === "Enter") event.preventDefault(); // an address is done, not the message
+  });
+  field.addEventListener("blur", close);
+}
+
 // ── what is written is saved by itself, and not lost by a wrong click ────────
 const form = document.querySelector("[data-mail-compose]");
 if (form) {
