@@ -22,33 +22,18 @@ const turnsShown = 60
 // countConversations tells each row how many messages its conversation has. It
 // is a comfort: without an answer the list says nothing of it.
 func (s *service) countConversations(ctx context.Context, view *templates.WebmailBox, p *page) {
-	if len(p.rows) == 0 {
-		return
-	}
-	args, marks := []any{s.person(ctx).Sub, p.box}, make([]string, 0, len(p.rows))
+	var uids []imap.UID
 	for _, r := range p.rows {
-		args = append(args, int64(r.uid))
-		marks = append(marks, "$"+strconv.Itoa(len(args)))
+		uids = append(uids, r.uid)
 	}
-	counts := map[imap.UID]int{}
-	_, err := db.All(ctx, s.db, func(scan func(...any) error) (none struct{}, err error) {
-		var uid int64
-		var n int
-		err = scan(&uid, &n)
-		counts[imap.UID(uid)] = n
-		return none, err
-	}, `SELECT m.uid, c.n FROM mail_message m JOIN (
-			SELECT conversation, COUNT(DISTINCT own) AS n FROM mail_message WHERE person = $1 AND conversation IN (
-				SELECT conversation FROM mail_message WHERE person = $1 AND box = $2 AND uid IN (`+strings.Join(marks, ", ")+`))
-			GROUP BY conversation) AS c ON c.conversation = m.conversation
-		WHERE m.person = $1 AND m.box = $2 AND m.uid IN (`+strings.Join(marks, ", ")+")", args...) // each conversation is counted once, however many of its messages the page has
+	counts, err := s.sizes(ctx, p.box, uids)
 	if err != nil {
 		s.log.WarnContext(ctx, "conversations not counted", "error", err)
 		return
 	}
 	for i, r := range p.rows {
-		if n := counts[r.uid]; n > 1 && i < len(view.Rows) {
-			view.Rows[i].Together = n
+		if i < len(view.Rows) {
+			view.Rows[i].Together = counts[r.uid]
 		}
 	}
 }
@@ -56,16 +41,45 @@ func (s *service) countConversations(ctx context.Context, view *templates.Webmai
 // together is how many messages the conversation of one has, 0 when it is alone
 // or not known yet.
 func (s *service) together(ctx context.Context, at ref) int {
-	var n int
-	err := s.db.QueryRow(ctx, `SELECT COUNT(DISTINCT o.own) FROM mail_message m JOIN mail_message o ON o.person = m.person AND o.conversation = m.conversation
-		WHERE m.person = $1 AND m.box = $2 AND m.uid = $3`, s.person(ctx).Sub, at.box, int64(at.uid)).Scan(&n)
+	counts, err := s.sizes(ctx, at.box, []imap.UID{at.uid})
 	if err != nil {
 		s.log.WarnContext(ctx, "conversation not counted", "error", err)
 	}
-	if n < 2 {
-		return 0
+	return counts[at.uid]
+}
+
+// sizes is how many messages the conversations of some of a mailbox have, those
+// that are alone left out. It asks for a range of UIDs, as a page is one: a list
+// of fifty would be compared with every message of the person wherever a planner
+// takes those for few. Each conversation is counted once.
+func (s *service) sizes(ctx context.Context, box string, uids []imap.UID) (map[imap.UID]int, error) {
+	if len(uids) == 0 {
+		return nil, nil
 	}
-	return n
+	args := []any{s.person(ctx).Sub, box, int64(slices.Min(uids)), int64(slices.Max(uids))}
+	const page = "FROM mail_message WHERE person = $1 AND box = $2 AND uid BETWEEN $3 AND $4"
+	size := map[string]int{}
+	_, err := db.All(ctx, s.db, func(scan func(...any) error) (none struct{}, err error) {
+		var conversation string
+		var n int
+		err = scan(&conversation, &n)
+		size[conversation] = n
+		return none, err
+	}, "SELECT o.conversation, COUNT(DISTINCT o.own) FROM (SELECT DISTINCT conversation "+page+") AS c JOIN mail_message o ON o.person = $1 AND o.conversation = c.conversation GROUP BY o.conversation", args...)
+	if err != nil || len(size) == 0 {
+		return nil, err
+	}
+	counts := map[imap.UID]int{}
+	_, err = db.All(ctx, s.db, func(scan func(...any) error) (none struct{}, err error) {
+		var uid int64
+		var conversation string
+		err = scan(&uid, &conversation)
+		if n := size[conversation]; n > 1 {
+			counts[imap.UID(uid)] = n
+		}
+		return none, err
+	}, "SELECT uid, conversation "+page, args...)
+	return counts, err
 }
 
 // turn is a message of a conversation as the database names it.
