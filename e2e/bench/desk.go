@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"beffroi/e2e/rig"
-	"beffroi/e2e/visitor"
 	"beffroi/internal/testpeer"
 )
 
@@ -24,13 +23,9 @@ func desk(t testing.TB) int {
 		Settings: "  helpdesk:\n    delegations:\n      - {name: everybody, helpers: {logins: [mdupont]}, everyone: true, actions: [read]}\n",
 	}
 	beffroi := rig.Serve(t, parts)
-	v, who := visitor.New(), &visitor.Person{Login: "mdupont", Password: testpeer.Password}
-	page, err := v.Open(ctx, beffroi.Provider+"/helpdesk/", "")
-	if err == nil {
-		page, err = v.SignIn(ctx, page, who, "")
-	}
-	if err != nil || page.Status != 200 {
-		fmt.Printf("desk: %v %s\n", err, page)
+	v, err := signedIn(ctx, beffroi.Provider+"/helpdesk/")
+	if err != nil {
+		fmt.Printf("desk: %v\n", err)
 		return 1
 	}
 	processes := []process{{"beffroi", beffroi.PID}, {"slapd", parts.Slapd.PID}, {"postgresql", postgres.PID}}

@@ -20,13 +20,9 @@ func mailPage(t testing.TB) int {
 	parts.Dovecot = testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: parts.Introspection(t), CacheTokens: true})
 	parts.Dovecot.Fill("mdupont", 10_000)
 	beffroi := rig.Serve(t, parts)
-	v, who := visitor.New(), &visitor.Person{Login: "mdupont", Password: testpeer.Password}
-	page, err := v.Open(ctx, beffroi.Portal+"/mail/", "")
-	if err == nil {
-		page, err = v.SignIn(ctx, page, who, "")
-	}
-	if err != nil || page.Status != 200 {
-		fmt.Printf("mail: %v %s\n", err, page)
+	v, err := signedIn(ctx, beffroi.Portal+"/mail/")
+	if err != nil {
+		fmt.Printf("mail: %v\n", err)
 		return 1
 	}
 	look := func(int, int) error {
@@ -45,4 +41,17 @@ func mailPage(t testing.TB) int {
 	beffroi.Stop()
 	parts.Dovecot.Stop()
 	return warm.failures + r.failures
+}
+
+// signedIn is the browser of the person who looks, at an address that asks to sign in.
+func signedIn(ctx context.Context, address string) (*visitor.Visitor, error) {
+	v := visitor.New()
+	page, err := v.Open(ctx, address, "")
+	if err == nil {
+		page, err = v.SignIn(ctx, page, &visitor.Person{Login: "mdupont", Password: testpeer.Password}, "")
+	}
+	if err == nil && page.Status != 200 {
+		err = fmt.Errorf("not signed in: %s", page)
+	}
+	return v, err
 }

@@ -66,7 +66,7 @@ func (s *service) sealedAddress(ctx context.Context, kind string, t ticket) (str
 	return s.contentOrigin + "/" + kind + "/" + s.sealer.Seal("webmail."+kind, string(text)), nil
 }
 
-// unseal opens an address and steps into the session that it names. errTicket
+// unsealAddress opens an address and steps into the session that it names. errTicket
 // when it is not ours or over, portal.ErrSignedOut when the session is.
 func (s *service) unsealAddress(r *http.Request, kind string) (context.Context, ticket, error) {
 	var t ticket

@@ -163,7 +163,7 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) error {
 	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
 	control := http.NewResponseController(w)
 	send := func(format string, args ...any) error {
-		if err := control.SetWriteDeadline(s.clock().Add(30 * time.Second)); err != nil {
+		if err := control.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintf(w, format, args...); err != nil {
@@ -209,9 +209,6 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// clock is the time of deadlines, which no test moves.
-func (s *service) clock() time.Time { return time.Now() }
-
 // watch waits at the mail server for as long as somebody listens.
 func (s *service) watch(sub string) {
 	wait := time.Second
@@ -222,14 +219,14 @@ func (s *service) watch(sub string) {
 		}
 		ctx, cancel := context.WithCancel(one.ctx)
 		stop := context.AfterFunc(s.life, cancel)
-		began := s.clock()
+		began := time.Now()
 		err := s.with(ctx, func(who owner) error {
 			return s.watchers.DoFor(ctx, watchLife+30*time.Second, who, "INBOX", writes, func(c *conn) error { return s.watchInbox(ctx, sub, c) })
 		})
 		stop()
 		cancel()
 		switch {
-		case err == nil || s.clock().Sub(began) > time.Minute:
+		case err == nil || time.Since(began) > time.Minute:
 			wait = time.Second
 			continue
 		case errors.Is(err, portal.ErrSignedOut), errors.Is(err, portal.ErrRefused):
@@ -257,7 +254,7 @@ func (s *service) watchInbox(ctx context.Context, sub string, c *conn) error {
 		return err
 	}
 	idles := c.Caps().Has(imap.CapIdle) || c.Caps().Has(imap.CapIMAP4rev2)
-	end := s.clock().Add(watchLife)
+	end := time.Now().Add(watchLife)
 	for first := true; ; first = false {
 		var n news
 		if !first {
@@ -274,7 +271,7 @@ func (s *service) watchInbox(ctx context.Context, sub string, c *conn) error {
 		n.Unread = uint32(len(unseen.AllUIDs()))
 		s.badges.set(sub, n.Unread)
 		s.live.tell(sub, n)
-		if s.live.next(sub) == nil || s.clock().After(end) || ctx.Err() != nil {
+		if s.live.next(sub) == nil || time.Now().After(end) || ctx.Err() != nil {
 			return nil
 		}
 		if !idles {
