@@ -1,6 +1,9 @@
 package templates
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // WebmailBox is a mailbox: the folders, one page of the list and, when a
 // message is open, the message.
@@ -83,9 +86,10 @@ type WebmailSearch struct {
 	Found          []MailFound
 	Total          int
 	Newer, Older   string
-	Empty          bool     // nothing was looked for
-	Problem        string   // what of the search was not understood
-	Partly, Failed []string // mailboxes where only names and subjects, or nothing, were looked at
+	Labels         []MailLabel // to choose from
+	Empty          bool        // nothing was looked for
+	Problem        string      // what of the search was not understood
+	Partly, Failed []string    // mailboxes where only names and subjects, or nothing, were looked at
 }
 
 func (WebmailSearch) Template() string { return "webmail_search.html" }
@@ -96,6 +100,7 @@ type MailFound struct {
 	Date                        time.Time
 	Unread, Flagged, Attachment bool
 	Box, Icon                   string
+	Labels                      []MailLabel
 }
 
 // WebmailConversation lists the messages of a conversation, oldest first, over
@@ -142,6 +147,41 @@ type MailSender struct {
 	Since       time.Time
 }
 
+// WebmailQuota is how full the mailbox is, as part of a page. Most is "" where
+// there is no limit.
+type WebmailQuota struct {
+	Layout
+	Share      int // percent
+	Used, Most string
+}
+
+func (WebmailQuota) Template() string { return "webmail_quota" }
+
+// WebmailSettings leads to the pages where the webmail is set.
+type WebmailSettings struct {
+	Layout
+	Folders []MailFolder
+	Links   []MailSetting
+}
+
+func (WebmailSettings) Template() string { return "webmail_settings.html" }
+
+// MailSetting is one of these pages; Title and Hint are keys.
+type MailSetting struct{ Title, Hint, Icon, Href string }
+
+// WebmailLabels lists the labels. Keyword, Name and Colour are what was asked
+// and refused for the reason Error; Keyword is "" for a new one.
+type WebmailLabels struct {
+	Layout
+	Folders               []MailFolder
+	Labels                []MailLabel
+	Colours               []string
+	Keyword, Name, Colour string
+	Error                 string // key
+}
+
+func (WebmailLabels) Template() string { return "webmail_labels.html" }
+
 // MailFolder is one line of the folder list.
 type MailFolder struct {
 	Label   string
@@ -150,18 +190,21 @@ type MailFolder struct {
 	Unread  int
 	Depth   int // 0 to 4
 	Current bool
-	Own     bool // the first of the person's own folders: a line stands above it
+	Colour  string // of a label, "" for a folder
+	Own     bool   // the first of the person's own folders: a line stands above it
 }
 
 // MailBox is the mailbox on the page.
 type MailBox struct {
-	Label  string
-	Href   string
-	Do     string // where its forms go
-	Role   string // "inbox", "sent", … "" for the person's own
-	Page   int
-	Moves  []MailFolder // where messages can be moved to
-	ToName bool         // rows show recipients, not senders
+	Label    string
+	Href     string
+	Do       string // where its forms go
+	Role     string // "inbox", "sent", … "" for the person's own
+	Page     int
+	Moves    []MailFolder // where messages can be moved to
+	Labels   []MailLabel  // that messages can be given
+	Archived bool         // the archive, or below it
+	ToName   bool         // rows show recipients, not senders
 }
 
 // MailRow is one message of the list.
@@ -180,7 +223,11 @@ type MailRow struct {
 	Unreadable bool
 	Current    bool
 	Together   int // messages of its conversation, 0 when it is alone
+	Labels     []MailLabel
 }
+
+// MailLabel is a label: Keyword is its name in the mailbox, Href searches for it.
+type MailLabel struct{ Keyword, Name, Colour, Href string }
 
 // MailMessage is an open message.
 type MailMessage struct {
@@ -224,6 +271,12 @@ type MailMessage struct {
 	Older           string
 	Trash           bool // stands in the trash: deleting is final
 	Together        int  // messages of its conversation, 0 when it is alone
+	Labels          []MailLabel
+}
+
+// Has tells whether the message bears a label.
+func (m MailMessage) Has(keyword string) bool {
+	return slices.ContainsFunc(m.Labels, func(l MailLabel) bool { return l.Keyword == keyword })
 }
 
 // MailAddress is a person in a header.
@@ -258,9 +311,8 @@ type MailNotice struct {
 
 // MailUndo moves messages back where they were.
 type MailUndo struct {
-	Action string
-	To     string
-	Keys   []string
+	To    string
+	Paths []string
 }
 
 // MailWaiting is a message of the outbox.

@@ -31,6 +31,8 @@ type DovecotOptions struct {
 	Relay string
 	// CacheTokens lets Dovecot remember a good token for 60 s, as in production; tests of revocation want it off.
 	CacheTokens bool
+	// Quota of each mailbox, as "10M"; "1G" by default.
+	Quota string
 }
 
 // DovecotServer is an IMAP and submission server that accepts tokens only (OAUTHBEARER, XOAUTH2). Mailboxes appear when first used, with
@@ -40,6 +42,7 @@ type DovecotServer struct {
 	IMAP       string // host:port, offers STARTTLS
 	IMAPS      string // host:port, TLS from the first byte
 	Submission string // host:port, offers STARTTLS
+	Sieve      string // host:port of ManageSieve, offers STARTTLS
 	Doveadm    string // address of its HTTP interface, http://host:port/doveadm/v1
 	APIKey     string // what that interface asks
 	CAFile     string // the authority of its certificate, which names localhost and 127.0.0.1
@@ -63,8 +66,11 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	imap, imaps, submission, lmtp, doveadm := FreePort(t), FreePort(t), FreePort(t), FreePort(t), FreePort(t)
-	s := &DovecotServer{Doveadm: "http://" + loopback(doveadm) + "/doveadm/v1", APIKey: "api-key-for-tests", IMAP: loopback(imap), IMAPS: loopback(imaps), Submission: loopback(submission), CAFile: files.CA, dir: dir, lmtp: loopback(lmtp)}
+	imap, imaps, submission, lmtp, doveadm, sieve := FreePort(t), FreePort(t), FreePort(t), FreePort(t), FreePort(t), FreePort(t)
+	if o.Quota == "" {
+		o.Quota = "1G"
+	}
+	s := &DovecotServer{Doveadm: "http://" + loopback(doveadm) + "/doveadm/v1", APIKey: "api-key-for-tests", IMAP: loopback(imap), IMAPS: loopback(imaps), Submission: loopback(submission), Sieve: loopback(sieve), CAFile: files.CA, dir: dir, lmtp: loopback(lmtp)}
 	if o.Relay == "" {
 		s.relay = startRelay(t, s)
 		o.Relay = s.relay.address
@@ -81,7 +87,7 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	if err := os.Chown(filepath.Join(dir, "mail"), mailUID, mailUID); err != nil {
 		t.Fatal(err)
 	}
-	settings := map[string]any{"Dir": dir, "PKI": files, "IMAP": imap, "IMAPS": imaps, "Submission": submission, "LMTP": lmtp, "Doveadm": doveadm, "APIKey": s.APIKey,
+	settings := map[string]any{"Dir": dir, "PKI": files, "IMAP": imap, "IMAPS": imaps, "Submission": submission, "LMTP": lmtp, "Doveadm": doveadm, "APIKey": s.APIKey, "Sieve": sieve, "Quota": o.Quota,
 		"RelayHost": relayHost, "RelayPort": relayPort, "IntrospectionURL": o.IntrospectionURL, "Keys": o.Keys, "Issuer": o.Issuer, "Audience": o.Audience, "CacheTokens": o.CacheTokens}
 	for _, name := range []string{"dovecot.conf", "oauth2.conf.ext"} {
 		if err := configure(dir, name, settings); err != nil {
@@ -102,7 +108,9 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	s.Server = run(t, &process{
 		name: "Dovecot", log: filepath.Join(dir, "output.log"), logs: []string{log},
 		command: func() *exec.Cmd { return exec.Command(dovecot, "-F", "-c", filepath.Join(dir, "dovecot.conf")) },
-		ready:   func() bool { return listening(imap) && listening(submission) && listening(lmtp) && listening(doveadm) },
+		ready: func() bool {
+			return listening(imap) && listening(submission) && listening(lmtp) && listening(doveadm) && listening(sieve)
+		},
 	})
 	return s
 }

@@ -26,6 +26,8 @@ if [ "${1:-}" != --assets ]; then
 	need_file /usr/lib/dovecot/imap dovecot-imapd
 	need_file /usr/lib/dovecot/lmtp dovecot-lmtpd
 	need_file /usr/lib/dovecot/submission dovecot-submissiond
+	need_file /usr/lib/dovecot/managesieve dovecot-managesieved
+	need_file '/usr/lib/dovecot/modules/lib90_sieve_plugin.so' dovecot-sieve
 	need radicale radicale
 	need pdftotext poppler-utils
 	need chromium chromium

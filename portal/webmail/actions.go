@@ -22,6 +22,12 @@ func (s *service) act(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	box := unslug(r.PathValue("box"))
 	what, one, _ := strings.Cut(web.Field(r, "do"), ":")
+	keyword := web.Field(r, "label")
+	if verb, word, ok := strings.Cut(what, "/"); ok { // "label/$label1", of a menu
+		what, keyword = verb, word
+	} else if verb, word, ok := strings.Cut(keyword, "/"); ok && what == "label" { // of a list to choose from
+		what, keyword = verb, word
+	}
 	keys := r.PostForm["m"]
 	if one != "" {
 		keys = []string{one}
@@ -42,7 +48,7 @@ func (s *service) act(w http.ResponseWriter, r *http.Request) error {
 	}
 	var said url.Values
 	err := s.with(ctx, func(who owner) (err error) {
-		said, err = s.doTo(ctx, who, what, refs, unslug(web.Field(r, "to")))
+		said, err = s.doTo(ctx, who, what, refs, unslug(web.Field(r, "to")), keyword)
 		return err
 	})
 	if err != nil {
@@ -57,7 +63,7 @@ func (s *service) act(w http.ResponseWriter, r *http.Request) error {
 }
 
 // doTo carries out one action and tells what the next page says about it.
-func (s *service) doTo(ctx context.Context, who owner, what string, refs []ref, to string) (url.Values, error) {
+func (s *service) doTo(ctx context.Context, who owner, what string, refs []ref, to, keyword string) (url.Values, error) {
 	said := url.Values{}
 	switch what {
 	case "read":
@@ -69,13 +75,26 @@ func (s *service) doTo(ctx context.Context, who owner, what string, refs []ref, 
 		return said, s.setFlags(ctx, who, refs, imap.StoreFlagsAdd, imap.FlagFlagged)
 	case "unflag":
 		return said, s.setFlags(ctx, who, refs, imap.StoreFlagsDel, imap.FlagFlagged)
+	case "label", "unlabel":
+		op := imap.StoreFlagsAdd
+		if what == "unlabel" {
+			op = imap.StoreFlagsDel
+		}
+		if keyword == "" {
+			said.Set("done", "nolabel")
+			return said, nil
+		}
+		return said, s.putLabel(ctx, who, refs, op, keyword)
 	case "delete":
 		said.Set("left", "1")
 		said.Set("done", "delete")
 		said.Set("n", strconv.Itoa(len(refs)))
 		return said, s.deleteInTrash(ctx, who, refs)
-	case "trash", "archive", "junk", "notjunk":
-		role := map[string]string{"trash": roleTrash, "archive": roleArchive, "junk": roleJunk, "notjunk": roleInbox}[what]
+	case "archive":
+		moved, err := s.archive(ctx, who, refs)
+		return saidMoved(said, what, refs, moved), err
+	case "trash", "junk", "notjunk":
+		role := map[string]string{"trash": roleTrash, "junk": roleJunk, "notjunk": roleInbox}[what]
 		name := "INBOX"
 		if role != roleInbox {
 			var err error
@@ -96,18 +115,54 @@ func (s *service) doTo(ctx context.Context, who owner, what string, refs []ref, 
 	if err != nil {
 		return nil, err
 	}
+	said.Set("to", slug(to))
+	return saidMoved(said, what, refs, moved), nil
+}
+
+// saidMoved tells the next page what was moved, and how to undo it where the
+// server said what the messages are called now: the mailbox they came from, then
+// each of them.
+func saidMoved(said url.Values, what string, refs, moved []ref) url.Values {
 	said.Set("left", "1")
 	said.Set("done", what)
 	said.Set("n", strconv.Itoa(len(refs)))
-	said.Set("to", slug(to))
 	if len(moved) == len(refs) && len(moved) <= pageSize {
-		keys := make([]string, len(moved))
-		for i, m := range moved {
-			keys[i] = m.key()
+		words := []string{boxPath(refs[0].box)}
+		for _, m := range moved {
+			words = append(words, m.path())
 		}
-		said.Set("undo", slug(refs[0].box)+" "+strings.Join(keys, " "))
+		said.Set("undo", strings.Join(words, " "))
 	}
-	return said, nil
+	return said
+}
+
+// undo answers POST /mail/undo: the messages m, by their addresses, go back to
+// the mailbox to.
+func (s *service) undo(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	to := unslug(web.Field(r, "to"))
+	var refs []ref
+	for _, path := range r.PostForm["m"] {
+		at, err := parsePath(path)
+		if err != nil {
+			return err
+		}
+		if refs = append(refs, at); len(refs) > pageSize {
+			break
+		}
+	}
+	if to == "" || len(refs) == 0 {
+		return web.Fail(http.StatusBadRequest, "webmail.error.action", errors.New("nothing to undo"))
+	}
+	err := s.with(ctx, func(who owner) error {
+		_, err := s.move(ctx, who, refs, to)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.badges.forget(s.person(ctx).Sub)
+	return s.goBack(w, r, backTo(web.Field(r, "back"), to), nil)
 }
 
 // deleteInTrash removes for good, and only what lies in the trash.
@@ -201,13 +256,17 @@ func noticeOf(l i18n.Lang, q url.Values, folders []mailbox) *templates.MailNotic
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.late")
 	case "none":
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.none")
+	case "nolabel":
+		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.nolabel")
 	case "nowhere":
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.nowhere")
 	default:
 		return nil
 	}
-	if words := strings.Fields(q.Get("undo")); len(words) > 1 && to != "" && len(words) <= pageSize+1 {
-		notice.Undo = &templates.MailUndo{Action: boxPath(unslug(q.Get("to"))) + "do", To: words[0], Keys: words[1:]}
+	if words := strings.Fields(q.Get("undo")); len(words) > 1 && len(words) <= pageSize+1 {
+		if box, err := url.PathUnescape(strings.Trim(strings.TrimPrefix(words[0], "/mail/"), "/")); err == nil {
+			notice.Undo = &templates.MailUndo{To: box, Paths: words[1:]}
+		}
 	}
 	return notice
 }

@@ -86,7 +86,10 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 		title = page.Subject
 	}
 	page.Layout = s.layout(ctx, title, folders)
-	page.Folders, _ = s.folders(l, folders, "")
+	var err error
+	if page.Folders, err = s.sidebar(ctx, folders, ""); err != nil {
+		return err
+	}
 	who := s.person(ctx)
 	page.From = templates.MailAddress{Name: who.Name, Mail: who.Mail}
 	page.MaxUpload = fileSize(l, maxUpload*1000*1000/(1<<20))

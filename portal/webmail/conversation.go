@@ -171,7 +171,9 @@ func (s *service) showConversation(w http.ResponseWriter, r *http.Request) error
 	if view.Part {
 		return web.Render(w, r, http.StatusOK, view)
 	}
-	view.Folders, _ = s.folders(l, folders, at.box)
+	if view.Folders, err = s.sidebar(ctx, folders, at.box); err != nil {
+		return err
+	}
 	view.Layout = s.layout(ctx, i18n.T(l, "webmail.conversation"), folders)
 	return web.Render(w, r, http.StatusOK, view)
 }

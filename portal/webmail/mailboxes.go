@@ -268,6 +268,37 @@ func (s *service) ensureRole(ctx context.Context, who owner, role string) (strin
 	return name, err
 }
 
+// ensureBelow is the name of a mailbox below another, made when there is none; the
+// other itself where the server has no levels.
+func (s *service) ensureBelow(ctx context.Context, who owner, parent, leaf string) (name string, err error) {
+	err = s.pools.Do(ctx, who, "", writes, func(c *conn) error {
+		listed, err := c.List("", parent, nil).Collect()
+		if err != nil {
+			return err
+		}
+		name = parent
+		if len(listed) == 0 || listed[0].Delim == 0 || slices.Contains(listed[0].Attrs, imap.MailboxAttrNoInferiors) {
+			return nil
+		}
+		name = parent + string(listed[0].Delim) + leaf
+		err = c.Create(name, nil).Wait()
+		var no *imap.Error
+		if errors.As(err, &no) { // it is there; or the move says why it is not
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return c.Subscribe(name).Wait()
+	})
+	return name, err
+}
+
+// holds tells whether a mailbox is this one, or below it.
+func (m mailbox) holds(name string) bool {
+	return name == m.name || m.delimiter != "" && strings.HasPrefix(name, m.name+m.delimiter)
+}
+
 func everythingUnderInbox(all []mailbox) bool {
 	below := 0
 	for _, m := range all {

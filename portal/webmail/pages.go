@@ -40,6 +40,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	number, _ := strconv.Atoi(r.URL.Query().Get("page"))
 	var p *page
 	var shown *templates.MailMessage
+	var flags []imap.Flag
 	pane := r.Header.Get("X-Pane") == "reading" && at != nil
 	err := s.with(ctx, func(who owner) error {
 		if at != nil {
@@ -47,6 +48,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 			if err != nil {
 				return err
 			}
+			flags = m.flags
 			if !m.has(imap.FlagSeen) {
 				// A mailbox shared for reading refuses the flag: the message is shown all the same.
 				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) {
@@ -64,14 +66,19 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	if err != nil {
 		return err
 	}
+	all, err := s.labels(ctx)
+	if err != nil {
+		return err
+	}
 	view := &templates.WebmailBox{Message: shown}
 	view.Folders, view.Box = s.folders(l, p.folders, box)
-	view.Box.Page = p.number
-	s.fillRows(l, view, p, at)
+	view.Folders, view.Box.Page, view.Box.Labels = append(view.Folders, labelFolders(all)...), p.number, labelViews(all)
+	s.fillRows(l, view, p, at, all)
 	s.countConversations(ctx, view, p)
 	s.follow(ctx)
 	if shown != nil {
 		s.place(shown, view, p, at)
+		shown.Labels = labelsOn(all, flags)
 		shown.Together = s.together(ctx, *at)
 		s.allowFrame(w)
 	}
@@ -131,10 +138,31 @@ func roleLabel(l i18n.Lang, m mailbox) string {
 	return cleanLine(m.label)
 }
 
+// sidebar is the list of folders and labels beside a page that is no mailbox.
+func (s *service) sidebar(ctx context.Context, folders []mailbox, current string) ([]templates.MailFolder, error) {
+	all, err := s.labels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, _ := s.folders(web.Lang(ctx), folders, current)
+	return append(list, labelFolders(all)...), nil
+}
+
+// labelFolders are the labels as lines below the folders.
+func labelFolders(all []label) (list []templates.MailFolder) {
+	for i, one := range all {
+		list = append(list, templates.MailFolder{Label: one.Name, Href: one.view().Href, Icon: "flag", Colour: one.Colour, Own: i == 0})
+	}
+	return list
+}
+
 func (s *service) folders(l i18n.Lang, all []mailbox, current string) ([]templates.MailFolder, templates.MailBox) {
 	box := templates.MailBox{Label: cleanLine(current), Href: boxPath(current), Do: boxPath(current) + "do"}
 	var list []templates.MailFolder
 	own := false
+	if archive := withRole(all, roleArchive); archive != nil {
+		box.Archived = archive.holds(current)
+	}
 	for _, m := range all {
 		f := templates.MailFolder{Label: roleLabel(l, m), Icon: roleIcons[m.role], Depth: min(m.depth, 4), Current: m.name == current}
 		if m.openable {
@@ -163,7 +191,7 @@ func (s *service) folders(l i18n.Lang, all []mailbox, current string) ([]templat
 	return list, box
 }
 
-func (s *service) fillRows(l i18n.Lang, view *templates.WebmailBox, p *page, at *ref) {
+func (s *service) fillRows(l i18n.Lang, view *templates.WebmailBox, p *page, at *ref, all []label) {
 	view.Total = p.total
 	if len(p.rows) > 0 {
 		view.From = (p.number-1)*pageSize + 1
@@ -180,7 +208,7 @@ func (s *service) fillRows(l i18n.Lang, view *templates.WebmailBox, p *page, at 
 		row := templates.MailRow{Key: name.key(), Href: pageAddress(name.path(), p.number), Subject: r.subject, Preview: r.preview,
 			Date: r.date.In(s.location), Unread: !r.has(imap.FlagSeen), Flagged: r.has(imap.FlagFlagged), Answered: r.has(imap.FlagAnswered),
 			Forwarded: r.has(imap.FlagForwarded), Draft: r.has(imap.FlagDraft) || view.Box.Role == roleDrafts, Attachment: r.attachment || r.has("$HasAttachment"), Unreadable: r.unreadable,
-			Current: at != nil && at.uid == r.uid}
+			Current: at != nil && at.uid == r.uid, Labels: labelsOn(all, r.flags)}
 		if r.has("$HasNoAttachment") {
 			row.Attachment = false
 		}
@@ -360,15 +388,19 @@ func fileSize(l i18n.Lang, n int64) string {
 	case n < 1000_000:
 		return i18n.T(l, "webmail.size.kilo", "n", int((n+500)/1000))
 	}
-	tenths := (n + 50_000) / 100_000
+	unit, key := int64(1000_000), "webmail.size.mega"
+	if n >= 1000_000_000 {
+		unit, key = 1000_000_000, "webmail.size.giga"
+	}
+	tenths := (n + unit/20) / (unit / 10)
 	if tenths >= 100 || tenths%10 == 0 {
-		return i18n.T(l, "webmail.size.mega", "size", (tenths+5)/10)
+		return i18n.T(l, key, "size", (tenths+5)/10)
 	}
 	point := ","
 	if l == i18n.English {
 		point = "."
 	}
-	return i18n.T(l, "webmail.size.mega", "size", fmt.Sprintf("%d%s%d", tenths/10, point, tenths%10))
+	return i18n.T(l, key, "size", fmt.Sprintf("%d%s%d", tenths/10, point, tenths%10))
 }
 
 // waiting is the outbox as the pages tell it; what is due is taken up again.

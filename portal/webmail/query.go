@@ -18,6 +18,7 @@ import (
 //	is:unread  est:nonlu  is:read  is:flagged  est:suivi  is:answered  est:répondu
 //	after:2026-09-01  depuis:01/09/2026  before:  avant:
 //	in:sent  dans:envoyés   one mailbox, by its name
+//	label:important  étiquette:"à faire"
 //
 // A key that is none ("https:") is a word like another.
 type query struct {
@@ -26,6 +27,8 @@ type query struct {
 	unread, read, flagged, answered, file bool
 	since, before                         time.Time
 	in                                    string
+	labels                                []string    // by name
+	keywords                              []imap.Flag // what labels are called in the mailbox
 }
 
 // queryError is a part of a search that cannot be understood. key is the sentence.
@@ -42,6 +45,7 @@ const (
 var queryKeys = map[string]string{
 	"from": "from", "de": "from", "to": "to", "a": "to", "pour": "to", "subject": "subject", "objet": "subject", "sujet": "subject",
 	"has": "has", "avec": "has", "is": "is", "est": "is", "after": "after", "since": "after", "apres": "after", "depuis": "after", "before": "before", "avant": "before", "in": "in", "dans": "in",
+	"label": "label", "tag": "label", "etiquette": "label",
 }
 
 var queryStates = map[string]string{
@@ -141,6 +145,8 @@ func (q *query) add(t queryToken, zone *time.Location) error {
 		q.subject = append(q.subject, t.value)
 	case "in":
 		q.in = t.value
+	case "label":
+		q.labels = append(q.labels, t.value)
 	case "has":
 		if !queryFiles[fold(t.value)] {
 			return &queryError{"webmail.search.has", t.value}
@@ -187,7 +193,7 @@ func queryDay(text string, zone *time.Location) (day time.Time, err error) {
 }
 
 func (q query) empty() bool {
-	return len(q.text)+len(q.not)+len(q.from)+len(q.to)+len(q.subject) == 0 && !q.unread && !q.read && !q.flagged && !q.answered && !q.file && q.since.IsZero() && q.before.IsZero()
+	return len(q.text)+len(q.not)+len(q.from)+len(q.to)+len(q.subject)+len(q.labels) == 0 && !q.unread && !q.read && !q.flagged && !q.answered && !q.file && q.since.IsZero() && q.before.IsZero()
 }
 
 // criteria is the search as IMAP has it (RFC 9051 §6.4.4). With headers the words
@@ -229,6 +235,7 @@ func (q query) criteria(headers bool) *imap.SearchCriteria {
 	if q.flagged {
 		c.Flag = append(c.Flag, imap.FlagFlagged)
 	}
+	c.Flag = append(c.Flag, q.keywords...)
 	if q.answered {
 		c.Flag = append(c.Flag, imap.FlagAnswered)
 	}

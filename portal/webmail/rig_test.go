@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"beffroi/internal/db"
 	"beffroi/internal/db/dbtest"
 	"beffroi/internal/secret"
@@ -362,4 +364,11 @@ func (b *browser) keys() []string {
 		list = append(list, m[1])
 	}
 	return list
+}
+
+func toFlags(words ...string) (flags []imap.Flag) {
+	for _, w := range words {
+		flags = append(flags, imap.Flag(w))
+	}
+	return flags
 }

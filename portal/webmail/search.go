@@ -52,10 +52,21 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 	number, _ := strconv.Atoi(values.Get("page"))
 	number = min(max(number, 1), searchPages)
 	page := &templates.WebmailSearch{Query: line}
+	all, err := s.labels(ctx)
+	if err != nil {
+		return err
+	}
 	q, wrong := parseQuery(line, s.location)
+	for _, name := range q.labels {
+		one, ok := labelNamed(all, name)
+		if !ok && !validKeyword(name) {
+			wrong = cmp.Or(wrong, error(&queryError{"webmail.search.label", name}))
+		}
+		q.keywords = append(q.keywords, imap.Flag(cmp.Or(one.keyword, name)))
+	}
 	var folders []mailbox
 	var results []foundIn
-	err := s.with(ctx, func(who owner) error {
+	err = s.with(ctx, func(who owner) error {
 		err := s.pools.Do(ctx, who, "", reads, func(c *conn) (err error) {
 			folders, err = mailboxes(c)
 			return err
@@ -72,12 +83,13 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return s.fillFound(ctx, who, results, number, page, l)
+		return s.fillFound(ctx, who, results, number, page, l, all)
 	})
 	if err != nil {
 		return err
 	}
 	page.Folders, _ = s.folders(l, folders, "")
+	page.Folders, page.Labels = append(page.Folders, labelFolders(all)...), labelViews(all)
 	for _, f := range folders {
 		if f.openable {
 			page.Boxes = append(page.Boxes, roleLabel(l, f))
@@ -118,7 +130,7 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 // mergeFields writes the fields of the long form as words of the line.
 func mergeFields(v url.Values) (line string, more bool) {
 	parts := []string{strings.TrimSpace(v.Get("q"))}
-	for _, f := range []struct{ field, key string }{{"from", "from"}, {"to", "to"}, {"subject", "subject"}, {"after", "after"}, {"before", "before"}, {"in", "in"}} {
+	for _, f := range []struct{ field, key string }{{"from", "from"}, {"to", "to"}, {"subject", "subject"}, {"after", "after"}, {"before", "before"}, {"in", "in"}, {"label", "label"}} {
 		value := strings.TrimSpace(strings.ReplaceAll(v.Get(f.field), `"`, " "))
 		if value == "" {
 			continue
@@ -226,7 +238,7 @@ func (s *service) searchBox(ctx context.Context, limit time.Duration, who owner,
 
 // fillFound puts what was found everywhere in one order, the newest first, and
 // reads the rows of the page.
-func (s *service) fillFound(ctx context.Context, who owner, results []foundIn, number int, page *templates.WebmailSearch, l i18n.Lang) error {
+func (s *service) fillFound(ctx context.Context, who owner, results []foundIn, number int, page *templates.WebmailSearch, l i18n.Lang, all []label) error {
 	type hit struct {
 		at  ref
 		row row
@@ -257,7 +269,7 @@ func (s *service) fillFound(ctx context.Context, who owner, results []foundIn, n
 			continue
 		}
 		one := templates.MailFound{Href: h.at.path(), Who: names(r.from), Subject: r.subject, Preview: r.preview, Date: r.date.In(s.location), Unread: !r.has(imap.FlagSeen),
-			Flagged: r.has(imap.FlagFlagged), Attachment: r.attachment || r.has("$HasAttachment"), Box: roleLabel(l, h.box), Icon: roleIcons[h.box.role]}
+			Flagged: r.has(imap.FlagFlagged), Attachment: r.attachment || r.has("$HasAttachment"), Box: roleLabel(l, h.box), Icon: roleIcons[h.box.role], Labels: labelsOn(all, r.flags)}
 		if h.box.role == roleSent || h.box.role == roleDrafts {
 			one.Who = names(r.to)
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"beffroi/internal/db"
-	"beffroi/internal/i18n"
 	"beffroi/internal/web"
 	"beffroi/templates"
 )
@@ -117,17 +116,10 @@ func (s *service) accept(ctx context.Context, sub, sender string) error {
 func (s *service) showSenders(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	page := &templates.WebmailSenders{}
-	var folders []mailbox
-	err := s.with(ctx, func(who owner) error {
-		return s.pools.Do(ctx, who, "", reads, func(c *conn) (err error) {
-			folders, err = mailboxes(c)
-			return err
-		})
-	})
-	if err != nil {
+	var err error
+	if page.Layout, page.Folders, err = s.settingsLayout(ctx, "webmail.senders.title"); err != nil {
 		return err
 	}
-	page.Folders, _ = s.folders(web.Lang(ctx), folders, "")
 	page.Senders, err = db.All(ctx, s.db, func(scan func(...any) error) (templates.MailSender, error) {
 		var one templates.MailSender
 		var created db.Time
@@ -139,7 +131,6 @@ func (s *service) showSenders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page.Layout = s.layout(ctx, i18n.T(web.Lang(ctx), "webmail.senders.title"), folders)
 	return web.Render(w, r, http.StatusOK, page)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -63,6 +64,48 @@ func (s *service) move(ctx context.Context, who owner, refs []ref, to string) (m
 			return moved, err
 		}
 		if err := s.unfollow(ctx, who.sub, place.box, uids); err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
+}
+
+// archive takes messages to the mailboxes of their years below the archive, made
+// when they are not there, or to the archive itself on a server whose mailboxes
+// have no levels.
+func (s *service) archive(ctx context.Context, who owner, refs []ref) (moved []ref, err error) {
+	root, err := s.ensureRole(ctx, who, roleArchive)
+	if err != nil {
+		return nil, err
+	}
+	years := map[int][]ref{}
+	for place, uids := range byMailbox(refs) {
+		err := s.pools.Do(ctx, who, place.box, writes, func(c *conn) error {
+			if err := c.openAt(place.box, place.validity, true); err != nil {
+				return err
+			}
+			found, err := c.Fetch(imap.UIDSetNum(uids...), &imap.FetchOptions{UID: true, InternalDate: true}).Collect()
+			if err != nil {
+				return err
+			}
+			for _, m := range found {
+				year := m.InternalDate.In(s.location).Year()
+				years[year] = append(years[year], ref{place.box, place.validity, m.UID})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for year, refs := range years {
+		to, err := s.ensureBelow(ctx, who, root, strconv.Itoa(year))
+		if err != nil {
+			return moved, err
+		}
+		there, err := s.move(ctx, who, refs, to)
+		moved = append(moved, there...)
+		if err != nil {
 			return moved, err
 		}
 	}

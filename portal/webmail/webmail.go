@@ -68,6 +68,7 @@ type service struct {
 	summaries  summaries
 	poison     poison
 	badges     badges
+	quotas     quotas
 	followed   following
 	db         *db.DB
 	sealer     *secret.Sealer
@@ -173,6 +174,11 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/events", s.events)
 	page("GET /mail/outbox", s.showOutbox)
 	page("POST /mail/outbox", s.outboxAction)
+	page("POST /mail/undo", s.undo)
+	page("GET /mail/quota", s.showQuota)
+	page("GET /mail/settings", s.showSettings)
+	page("GET /mail/labels", s.showLabels)
+	page("POST /mail/labels", s.postLabels)
 	page("GET /mail/pictures", s.showSenders)
 	page("POST /mail/pictures", s.postSenders)
 	page("GET /mail/{box}/{$}", s.list)

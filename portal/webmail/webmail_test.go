@@ -104,11 +104,13 @@ func TestMessagesAreFlaggedMovedAndBroughtBack(t *testing.T) {
 	for _, m := range hiddenField.FindAllStringSubmatch(notice, -1) {
 		undo.Add(m[1], htmlText(m[2]))
 	}
-	undo.Set("do", "move")
-	b.post("/mail/Trash/do", undo)
+	b.post("/mail/undo", undo)
 	b.sees("1–50 sur 60")
 	b.post("/mail/INBOX/do", url.Values{"do": {"archive"}, "m": keys[4:5], "back": {"/mail/"}})
-	b.sees("Message archivé.", "sur 59")
+	b.sees("Message archivé.", "sur 59", "2026")
+	if got := len(r.dovecot.Messages("mdupont", "Archive/2026")); got != 1 {
+		t.Fatalf("%d in the archive of the year", got)
+	}
 	b.get("/mail/INBOX/?page=2")
 	b.sees("51–59 sur 59", "Plus récents")
 	b.post("/mail/INBOX/do", url.Values{"do": {"delete"}, "m": b.keys()[:1]})
