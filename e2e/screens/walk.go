@@ -126,6 +126,25 @@ func (c *camera) inside() []step {
 			}
 			return c.open(c.portal + "/mail/pictures")
 		}},
+		{"mail-settings", to("/mail/settings")},
+		{"mail-labels", to("/mail/labels")},
+		{"mail-labels-taken", func() error {
+			if err := c.do(chromedp.SetValue(chromedp.CSS("#name"), map[string]string{"fr": "Travail", "en": "Work"}[c.lang])); err != nil {
+				return err
+			}
+			return c.submit(`button[name="do"][value="add"]`)
+		}},
+		{"mail-labelled", func() error {
+			if err := from("/mail/", c.links("mail"))(); err != nil {
+				return err
+			}
+			if err := c.do(chromedp.Click(chromedp.CSS("[data-key-l]"))); err != nil {
+				return err
+			}
+			return c.submit(`.mail-actions button[value$="label/$label4"]`)
+		}},
+		{"mail-label-menu", func() error { return c.do(chromedp.Click(chromedp.CSS("[data-key-l]"))) }},
+		{"mail-list-labelled", to("/mail/")},
 		{"mail-compose", to("/mail/compose")},
 		{"mail-recipients", func() error {
 			if err := c.open(c.portal + "/mail/compose"); err != nil {
