@@ -33,17 +33,20 @@ type Config struct {
 // MailConfig says where the mail servers are. The webmail is absent when IMAP
 // is empty.
 type MailConfig struct {
-	IMAP          string        `yaml:"imap"`            // host:port
-	IMAPTLS       string        `yaml:"imap_tls"`        // "tls", "starttls" or "none" (loopback only)
-	Submission    string        `yaml:"submission"`      // host:port
-	SubmissionTLS string        `yaml:"submission_tls"`  // the same words
-	CAFile        string        `yaml:"ca_file"`         // empty: the system's authorities
-	ServerName    string        `yaml:"server_name"`     // expected in the certificate; empty: the host
-	Audience      string        `yaml:"audience"`        // default "imap"; the token serves IMAP and submission
-	Timeout       time.Duration `yaml:"timeout"`         // of one answer of a server; default 15s
-	MaxMessage    int64         `yaml:"max_message"`     // bytes of a message sent, attachments encoded; default 29360128
-	Connections   int           `yaml:"max_connections"` // per person; default 4
-	Undo          time.Duration `yaml:"undo"`            // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
+	IMAP          string        `yaml:"imap"`             // host:port
+	IMAPTLS       string        `yaml:"imap_tls"`         // "tls", "starttls" or "none" (loopback only)
+	Submission    string        `yaml:"submission"`       // host:port
+	SubmissionTLS string        `yaml:"submission_tls"`   // the same words
+	CAFile        string        `yaml:"ca_file"`          // empty: the system's authorities
+	ServerName    string        `yaml:"server_name"`      // expected in the certificate; empty: the host
+	Audience      string        `yaml:"audience"`         // default "imap"; the token serves IMAP and submission
+	Sieve         string        `yaml:"sieve"`            // host:port of ManageSieve, for filters and absences; empty: neither is offered
+	SieveTLS      string        `yaml:"sieve_tls"`        // the words of imap_tls; default "starttls"
+	Redirects     []string      `yaml:"redirect_domains"` // where filters may send copies: domains, or "*"; empty: the domain of the person's own address
+	Timeout       time.Duration `yaml:"timeout"`          // of one answer of a server; default 15s
+	MaxMessage    int64         `yaml:"max_message"`      // bytes of a message sent, attachments encoded; default 29360128
+	Connections   int           `yaml:"max_connections"`  // per person; default 4
+	Undo          time.Duration `yaml:"undo"`             // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
 	Content       ContentConfig `yaml:"content"`
 }
 
@@ -83,6 +86,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Mail.Audience, "imap")
 	setDefault(&c.Mail.IMAPTLS, "tls")
 	setDefault(&c.Mail.SubmissionTLS, "tls")
+	setDefault(&c.Mail.SieveTLS, "starttls")
 	setDefault(&c.DAV.Audience, "dav")
 	setDefault(&c.DAV.Auth, "bearer")
 	if c.Mail.Timeout <= 0 {
@@ -161,8 +165,12 @@ func (c MailConfig) validate(bad func(key, format string, args ...any)) {
 	if c.IMAP == "" && c.Submission == "" {
 		return
 	}
-	for _, server := range []struct{ key, addr, tls string }{
-		{"mail.imap", c.IMAP, c.IMAPTLS}, {"mail.submission", c.Submission, c.SubmissionTLS}} {
+	servers := []struct{ key, addr, tls string }{
+		{"mail.imap", c.IMAP, c.IMAPTLS}, {"mail.submission", c.Submission, c.SubmissionTLS}, {"mail.sieve", c.Sieve, c.SieveTLS}}
+	if c.Sieve == "" {
+		servers = servers[:2]
+	}
+	for _, server := range servers {
 		host, _, err := net.SplitHostPort(server.addr)
 		if err != nil {
 			bad(server.key, "%q is not host:port", server.addr)

@@ -169,6 +169,72 @@ func (WebmailSettings) Template() string { return "webmail_settings.html" }
 // MailSetting is one of these pages; Title and Hint are keys.
 type MailSetting struct{ Title, Hint, Icon, Href string }
 
+// WebmailFilters lists the rules of the filters.
+type WebmailFilters struct {
+	Layout
+	Folders  []MailFolder
+	Version  string // of what is shown
+	Rules    []MailRule
+	Changed  bool     // another program has edited them
+	Foreign  string   // script of another program that runs in their place, "" for none
+	Includes []string // scripts of other programs that run after them
+	Done     string   // "saved" or ""
+}
+
+func (WebmailFilters) Template() string { return "webmail_filters.html" }
+
+// MailRule is a rule in words.
+type MailRule struct {
+	ID, Name, Tests, Does string
+	Off                   bool
+}
+
+// WebmailFilter is the form of one rule.
+type WebmailFilter struct {
+	Layout
+	Folders             []MailFolder
+	Version, ID, Name   string
+	Any, Read, Flag, Go bool
+	Redirect, Label     string
+	Domains             string // where copies may go
+	Tests               []MailTest
+	Extra               int // empty tests to show more
+	CanAdd              bool
+	Fields              []string
+	Targets             []MailChoice
+	Labels              []MailLabel
+	Error               string // key
+}
+
+func (WebmailFilter) Template() string { return "webmail_filter.html" }
+
+// MailTest is one condition of a rule.
+type MailTest struct {
+	Number       int // from 1
+	Field, Value string
+	Not          bool
+}
+
+// MailChoice is one line of a list to choose from.
+type MailChoice struct {
+	Value, Label string
+	On           bool
+}
+
+// WebmailAbsence is the form of the absence.
+type WebmailAbsence struct {
+	Layout
+	Folders                    []MailFolder
+	Version                    string
+	On, Inside                 bool
+	From, Until, Subject, Text string
+	Domain                     string // of the person, "" when they have no address
+	State                      string // "off", "now", "later", "over"
+	Foreign, Done, Error       string
+}
+
+func (WebmailAbsence) Template() string { return "webmail_absence.html" }
+
 // WebmailLabels lists the labels. Keyword, Name and Colour are what was asked
 // and refused for the reason Error; Keyword is "" for a new one.
 type WebmailLabels struct {
@@ -262,6 +328,7 @@ type MailMessage struct {
 	Salvaged        bool // the structure was damaged; shown as far as possible
 	Files           []MailFile
 	Headers         []MailHeader
+	Filter          string // address where a filter for such messages begins, "" when there are none
 	Source          string
 	Reply           string
 	ReplyAll        string // "" when it would say the same as Reply

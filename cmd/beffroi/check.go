@@ -105,6 +105,10 @@ func (c *Config) check(ctx context.Context) []finding {
 			says, err = checkMail(ctx, m.Submission, m.SubmissionTLS, m.CAFile, m.ServerName, smtpDialogue)
 			note("mail (submission)", says, err)
 		}
+		if m.Sieve != "" {
+			says, err = checkMail(ctx, m.Sieve, m.SieveTLS, m.CAFile, m.ServerName, sieveDialogue)
+			note("mail (filters)", says, err)
+		}
 	}
 	return append(findings, checkClock())
 }
@@ -267,6 +271,36 @@ func smtpDialogue(r *bufio.Reader, w io.Writer, startTLS bool) (string, error) {
 		return abilities, err
 	}
 	return smtpCommand(r, w, "STARTTLS\r\n", "220")
+}
+
+// sieveDialogue reads the greeting (RFC 5804 §1.7), that a server says again after
+// STARTTLS.
+func sieveDialogue(r *bufio.Reader, w io.Writer, startTLS bool) (string, error) {
+	said := func() (string, error) {
+		var all strings.Builder
+		for range 50 {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return "", fmt.Errorf("stopped answering: %w", err)
+			}
+			all.WriteString(line)
+			if strings.HasPrefix(line, "OK") {
+				return all.String(), nil
+			}
+			if strings.HasPrefix(line, "NO") || strings.HasPrefix(line, "BYE") {
+				return "", fmt.Errorf("refused: %s", strings.TrimSpace(line))
+			}
+		}
+		return "", errors.New("talks too much")
+	}
+	abilities, err := said()
+	if err != nil || !startTLS {
+		return abilities, err
+	}
+	if _, err := io.WriteString(w, "STARTTLS\r\n"); err != nil {
+		return "", err
+	}
+	return said()
 }
 
 func smtpCommand(r *bufio.Reader, w io.Writer, command, want string) (string, error) {

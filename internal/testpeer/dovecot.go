@@ -138,6 +138,14 @@ func (s *DovecotServer) Deliver(login, raw string) {
 	}
 }
 
+// DeliverFrom does the same for an envelope of this sender: whom an absence answers.
+func (s *DovecotServer) DeliverFrom(from, login, raw string) {
+	s.t.Helper()
+	if err := s.deliver(from, login, []byte(raw)); err != nil {
+		s.t.Fatalf("deliver to %s: %v", login, err)
+	}
+}
+
 func (s *DovecotServer) deliver(from, login string, raw []byte) error {
 	conn, err := net.DialTimeout("tcp", s.lmtp, 5*time.Second)
 	if err != nil {

@@ -165,7 +165,7 @@ func (s *service) labelsPage(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	page.Labels, page.Colours = labelViews(all), labelColours
-	if page.Layout, page.Folders, err = s.settingsLayout(ctx, "webmail.labels.title"); err != nil {
+	if page.Layout, page.Folders, _, err = s.settingsParts(ctx, "webmail.labels.title"); err != nil {
 		return err
 	}
 	return web.Render(w, r, status, page)

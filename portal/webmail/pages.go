@@ -333,6 +333,15 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		v.AllFiles = path + "/files.zip"
 	}
 	v.Print = path + "/document?print"
+	if s.sieve.address != "" {
+		q := url.Values{}
+		if id := listID(m.header); id != "" {
+			q.Set("list", id)
+		} else if len(v.From) == 1 && v.From[0].Mail != "" {
+			q.Set("from", v.From[0].Mail)
+		}
+		v.Filter = "/mail/filters/edit?" + q.Encode()
+	}
 	s.unsubscribeView(v, m.header)
 	for _, f := range m.header {
 		if len(v.Headers) < 100 {

@@ -188,7 +188,7 @@ func newRigShowing(t testing.TB, content string) *rig {
 	k := newTokens(t)
 	address := strings.Replace(k.server.URL, "http://", "http://imap:secret@", 1) + "/introspect"
 	d := testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: address})
-	r := newRigAt(t, k, portal.MailConfig{IMAP: d.IMAP, IMAPTLS: "starttls", Submission: d.Submission, SubmissionTLS: "starttls", CAFile: d.CAFile, Timeout: 5 * time.Second, Content: portal.ContentConfig{BaseURL: content}})
+	r := newRigAt(t, k, portal.MailConfig{IMAP: d.IMAP, IMAPTLS: "starttls", Submission: d.Submission, SubmissionTLS: "starttls", Sieve: d.Sieve, CAFile: d.CAFile, Timeout: 5 * time.Second, Content: portal.ContentConfig{BaseURL: content}})
 	r.dovecot = d
 	return r
 }

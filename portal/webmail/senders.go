@@ -117,7 +117,7 @@ func (s *service) showSenders(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	page := &templates.WebmailSenders{}
 	var err error
-	if page.Layout, page.Folders, err = s.settingsLayout(ctx, "webmail.senders.title"); err != nil {
+	if page.Layout, page.Folders, _, err = s.settingsParts(ctx, "webmail.senders.title"); err != nil {
 		return err
 	}
 	page.Senders, err = db.All(ctx, s.db, func(scan func(...any) error) (templates.MailSender, error) {

@@ -62,6 +62,7 @@ type service struct {
 	session    func(ctx context.Context) string // names it
 	config     portal.MailConfig
 	submission endpoint
+	sieve      endpoint // no address: no filters
 	pools      *Pools
 	watchers   *Pools // connections that wait for new mail, one of each person
 	live       live
@@ -139,6 +140,14 @@ func New(d Dependencies) (*Module, error) {
 	if s.submission, err = newEndpoint(c.Submission, c.SubmissionTLS, c.ServerName, c.CAFile); err != nil {
 		return nil, err
 	}
+	if c.Sieve != "" {
+		if c.SieveTLS == "" {
+			c.SieveTLS = "starttls"
+		}
+		if s.sieve, err = newEndpoint(c.Sieve, c.SieveTLS, c.ServerName, c.CAFile); err != nil {
+			return nil, err
+		}
+	}
 	s.pools = newPools(imap, limits{perPerson: c.Connections, total: 1000, idle: 4 * time.Minute, use: c.Timeout}, s.now)
 	s.watchers = newPools(imap, limits{perPerson: 1, total: watchMost, idle: time.Minute, use: watchLife}, s.now)
 	s.summaries.now, s.badges.now = s.now, s.now
@@ -177,6 +186,14 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("POST /mail/undo", s.undo)
 	page("GET /mail/quota", s.showQuota)
 	page("GET /mail/settings", s.showSettings)
+	if s.sieve.address != "" {
+		page("GET /mail/filters", s.showFilters)
+		page("POST /mail/filters", s.postFilters)
+		page("GET /mail/filters/edit", s.editFilter)
+		page("POST /mail/filters/edit", s.postFilter)
+		page("GET /mail/absence", s.showAbsence)
+		page("POST /mail/absence", s.postAbsence)
+	}
 	page("GET /mail/labels", s.showLabels)
 	page("POST /mail/labels", s.postLabels)
 	page("GET /mail/pictures", s.showSenders)
