@@ -235,6 +235,32 @@ type WebmailAbsence struct {
 
 func (WebmailAbsence) Template() string { return "webmail_absence.html" }
 
+// WebmailShares lists the mailboxes that can be shared; Href leads to WebmailShare.
+type WebmailShares struct {
+	Layout
+	Folders, Boxes []MailFolder
+}
+
+func (WebmailShares) Template() string { return "webmail_shares.html" }
+
+// WebmailShare is who may do what in a mailbox.
+type WebmailShare struct {
+	Layout
+	Folders     []MailFolder
+	Label, Box  string // of the mailbox, and its address
+	Do          string // where the forms go
+	Shares      []MailShare
+	Below       bool   // there are mailboxes below it
+	Who, Rights string // as typed
+	Error, Done string // key; "add", "change", "remove" or ""
+}
+
+func (WebmailShare) Template() string { return "webmail_share.html" }
+
+// MailShare is what one person, or group, may do: Rights is "read", "change" or
+// "manage".
+type MailShare struct{ Who, Name, Rights string }
+
 // WebmailLabels lists the labels. Keyword, Name and Colour are what was asked
 // and refused for the reason Error; Keyword is "" for a new one.
 type WebmailLabels struct {
@@ -256,6 +282,7 @@ type MailFolder struct {
 	Unread  int
 	Depth   int // 0 to 4
 	Current bool
+	Heading string // stands above it: what others share begins here
 	Colour  string // of a label, "" for a folder
 	Own     bool   // the first of the person's own folders: a line stands above it
 }

@@ -11,6 +11,8 @@ import (
 	"mime"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,17 +24,22 @@ import (
 
 // What a mail server did to us, as far as a page tells it.
 var (
-	errDown    = errors.New("mail server does not answer")            // dial, deadline, drop, nonsense
-	errDropped = fmt.Errorf("%w: it ended the conversation", errDown) // in the middle of a use, not for want of time
-	errSignIn  = errors.New("mail server refuses the sign-in")        // OAUTHBEARER refused
-	errBusy    = errors.New("too many mail connections")              // bounds of the pool
-	errGone    = errors.New("message or mailbox is not there")        // NONEXISTENT, unknown UID
-	errTooLong = errors.New("mail server sends more than it may")     // byte limit of one use
+	errDown     = errors.New("mail server does not answer")            // dial, deadline, drop, nonsense
+	errDropped  = fmt.Errorf("%w: it ended the conversation", errDown) // in the middle of a use, not for want of time
+	errSignIn   = errors.New("mail server refuses the sign-in")        // OAUTHBEARER refused
+	errBusy     = errors.New("too many mail connections")              // bounds of the pool
+	errGone     = errors.New("message or mailbox is not there")        // NONEXISTENT, unknown UID
+	errReadOnly = errors.New("mailbox takes no such change")           // shared for reading
+	errTooLong  = errors.New("mail server sends more than it may")     // byte limit of one use
 )
 
 // readLimit bounds what one use of a connection may read: a server that talks
 // nonsense for ever costs this much and no more.
 const readLimit = 96 << 20
+
+// connectionAge is how long a connection is used: what somebody shares meanwhile
+// is seen by new ones only (Dovecot).
+const connectionAge = 10 * time.Minute
 
 // endpoint is one mail server address, as configured.
 type endpoint struct {
@@ -81,11 +88,13 @@ type conn struct {
 	tag      [32]byte // hash of the token that opened it
 	expires  time.Time
 	lastUsed time.Time
+	born     time.Time
 
 	changed  chan struct{} // something has happened in the mailbox that is open
 	box      string        // selected mailbox, "" when none
 	validity uint32
 	writable bool
+	others   []string // prefixes of the mailboxes of others, nil before they were asked for
 }
 
 // boundedConn counts what is read, so that one use has an end in bytes as the
@@ -183,7 +192,7 @@ func dialIMAP(ctx context.Context, e endpoint, login, token string, expires time
 	if client.Caps() == nil { // asked once here, under the watchdog
 		return fail("capabilities", ctx.Err())
 	}
-	return &conn{Client: client, raw: raw, changed: changed, tag: sha256.Sum256([]byte(token)), expires: expires}, nil
+	return &conn{Client: client, raw: raw, changed: changed, tag: sha256.Sum256([]byte(token)), expires: expires, born: time.Now()}, nil
 }
 
 // isBearerError: the JSON answer of RFC 7628 §3.2.2, which go-sasl returns as
@@ -226,6 +235,19 @@ func (c *conn) open(box string, writable bool) (messages uint32, err error) {
 	}
 	c.box, c.validity, c.writable = box, data.UIDValidity, writable
 	return data.NumMessages, nil
+}
+
+// keeps tells whether the mailbox that is open keeps a flag (RFC 9051 §7.1,
+// PERMANENTFLAGS): a server may take others and forget them.
+func (c *conn) keeps(flag imap.Flag) bool {
+	m := c.Mailbox()
+	if m == nil || m.PermanentFlags == nil {
+		return true
+	}
+	own := strings.HasPrefix(string(flag), `\`)
+	return slices.ContainsFunc(m.PermanentFlags, func(f imap.Flag) bool {
+		return strings.EqualFold(string(f), string(flag)) || !own && f == imap.FlagWildcard
+	})
 }
 
 // openAt selects a mailbox whose UIDVALIDITY must be the one that the page was

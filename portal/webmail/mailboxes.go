@@ -45,6 +45,8 @@ type mailbox struct {
 	name      string // as IMAP knows it, in UTF-8
 	delimiter string
 	role      string // "" for the person's own
+	shared    bool   // by somebody else
+	root      bool   // a prefix of such mailboxes
 	openable  bool
 	messages  uint32
 	unseen    uint32
@@ -71,14 +73,22 @@ func mailboxes(c *conn) ([]mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.readNamespaces(); err != nil {
+		return nil, err
+	}
 	var all []mailbox
 	for _, l := range listed {
-		if slices.Contains(l.Attrs, imap.MailboxAttrNonExistent) || len(all) >= 2000 {
+		absent := slices.Contains(l.Attrs, imap.MailboxAttrNonExistent)
+		if absent && !slices.Contains(l.Attrs, imap.MailboxAttrHasChildren) || len(all) >= 2000 {
 			continue
 		}
-		m := mailbox{name: l.Mailbox, openable: !slices.Contains(l.Attrs, imap.MailboxAttrNoSelect)}
+		m := mailbox{name: l.Mailbox, openable: !absent && !slices.Contains(l.Attrs, imap.MailboxAttrNoSelect)}
 		if l.Delim != 0 {
 			m.delimiter = string(l.Delim)
+		}
+		for _, prefix := range c.others {
+			m.shared = m.shared || strings.HasPrefix(m.name+m.delimiter, prefix)
+			m.root = m.root || m.name+m.delimiter == prefix && !slices.ContainsFunc(c.others, func(other string) bool { return len(other) < len(prefix) && strings.HasPrefix(prefix, other) })
 		}
 		if strings.EqualFold(m.name, "INBOX") {
 			m.name, m.role = "INBOX", roleInbox
@@ -98,9 +108,57 @@ func mailboxes(c *conn) ([]mailbox, error) {
 			return nil, err
 		}
 	}
+	all = append(all, missingOwners(c.others, all)...)
 	giveRoles(all)
 	arrange(all)
 	return all, nil
+}
+
+// missingOwners are the names above what others share that a server leaves out of
+// its list.
+func missingOwners(prefixes []string, all []mailbox) (more []mailbox) {
+	known := map[string]bool{}
+	for _, m := range all {
+		known[m.name] = true
+	}
+	for _, m := range all {
+		for _, prefix := range prefixes {
+			rest, ok := strings.CutPrefix(m.name, prefix)
+			if !ok || m.delimiter == "" {
+				continue
+			}
+			person, _, below := strings.Cut(rest, m.delimiter)
+			if name := prefix + person; below && !known[name] {
+				known[name] = true
+				more = append(more, mailbox{name: name, delimiter: m.delimiter, shared: true})
+			}
+		}
+	}
+	return more
+}
+
+// readNamespaces asks once where the mailboxes of others stand (RFC 2342).
+func (c *conn) readNamespaces() error {
+	if c.others != nil {
+		return nil
+	}
+	c.others = []string{}
+	if !c.Caps().Has(imap.CapNamespace) || !c.Caps().Has(imap.CapACL) {
+		return nil
+	}
+	data, err := c.Namespace().Wait()
+	if err != nil {
+		if keepsConnection(err) {
+			return nil
+		}
+		return err
+	}
+	for _, n := range slices.Concat(data.Other, data.Shared) {
+		if n.Prefix != "" {
+			c.others = append(c.others, n.Prefix)
+		}
+	}
+	return nil
 }
 
 func value(n *uint32) uint32 {
@@ -192,6 +250,9 @@ func arrange(all []mailbox) {
 		}
 		m.label = segments[len(segments)-1]
 		p := place{rank: len(roles)}
+		if m.shared {
+			p.rank++
+		}
 		start := 0
 		for n := len(segments); n > 0; n-- { // the nearest ancestor with a role takes it along
 			ancestor := byName[strings.Join(segments[:n], m.delimiter)]

@@ -2,6 +2,7 @@ package webmail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -51,7 +52,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 			flags = m.flags
 			if !m.has(imap.FlagSeen) {
 				// A mailbox shared for reading refuses the flag: the message is shown all the same.
-				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) {
+				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) && !errors.Is(err, errReadOnly) {
 					return err
 				}
 			}
@@ -163,7 +164,11 @@ func (s *service) folders(l i18n.Lang, all []mailbox, current string) ([]templat
 	if archive := withRole(all, roleArchive); archive != nil {
 		box.Archived = archive.holds(current)
 	}
+	others := false
 	for _, m := range all {
+		if m.shared && m.root {
+			continue // a name that only holds what others share
+		}
 		f := templates.MailFolder{Label: roleLabel(l, m), Icon: roleIcons[m.role], Depth: min(m.depth, 4), Current: m.name == current}
 		if m.openable {
 			f.Href = boxPath(m.name)
@@ -174,8 +179,17 @@ func (s *service) folders(l i18n.Lang, all []mailbox, current string) ([]templat
 		if m.role == roleDrafts {
 			f.Unread = int(m.messages)
 		}
-		if m.role == "" && m.depth == 0 && !own {
+		if m.role == "" && m.depth == 0 && !own && !m.shared {
 			f.Own, own = true, true
+		}
+		if m.shared {
+			f.Depth--
+			if !others {
+				f.Heading, others = i18n.T(l, "webmail.box.shared"), true
+			}
+			if f.Depth == 0 && !m.openable {
+				f.Icon = "user"
+			}
 		}
 		if f.Current {
 			box.Label, box.Role = f.Label, m.role

@@ -208,7 +208,7 @@ func (p *Pools) takeIdle(box *pool, who owner, prefer string) *conn {
 	defer p.mu.Unlock()
 	var kept []*conn
 	for _, c := range box.idle {
-		if c.tag != tag || c.expires.Before(soon) || !c.alive() {
+		if c.tag != tag || c.expires.Before(soon) || time.Since(c.born) > connectionAge || !c.alive() {
 			p.open--
 			c.drop()
 			continue

@@ -137,8 +137,8 @@ func (f *fakePortal) People(_ context.Context, text string) (found []portal.Coll
 	if text == "panne" {
 		return nil, portal.ErrUnavailable
 	}
-	for _, c := range []portal.Colleague{{Name: "Martin, Jean-François", Mail: "jmartin@academie.test", Title: "Principal", School: "0590002B"}, {Name: "Sans Adresse"}, {Name: "Sarah Martin", Mail: "smartin@academie.test"}} {
-		if strings.Contains(strings.ToLower(c.Name), strings.ToLower(text)) {
+	for _, c := range []portal.Colleague{{Name: "Martin, Jean-François", Mail: "jmartin@academie.test", Title: "Principal", School: "0590002B"}, {Name: "Sans Adresse"}, {Login: "ssmith", Name: "Sarah Smith", Mail: "ssmith@academie.test"}, {Login: "mdupont", Name: "Marie Dupont", Mail: "mdupont@academie.test"}, {Name: "Sarah Martin", Mail: "smartin@academie.test"}} {
+		if strings.Contains(strings.ToLower(c.Name+" "+c.Login+" "+c.Mail), strings.ToLower(text)) {
 			found = append(found, c)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/emersion/go-imap/v2"
+
 	"beffroi/internal/i18n"
 	"beffroi/internal/web"
 	"beffroi/templates"
@@ -31,6 +33,16 @@ func (s *service) showSettings(w http.ResponseWriter, r *http.Request) error {
 	if page.Layout, page.Folders, _, err = s.settingsParts(r.Context(), "webmail.settings.title"); err != nil {
 		return err
 	}
+	shares := false
+	err = s.with(r.Context(), func(who owner) error {
+		return s.pools.Do(r.Context(), who, "", reads, func(c *conn) error {
+			shares = c.Caps().Has(imap.CapACL)
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
 	for _, one := range []struct {
 		key, icon, href string
 		offered         bool
@@ -38,6 +50,7 @@ func (s *service) showSettings(w http.ResponseWriter, r *http.Request) error {
 		{"absence", "clock", "/mail/absence", s.sieve.address != ""},
 		{"filters", "list", "/mail/filters", s.sieve.address != ""},
 		{"labels", "flag", "/mail/labels", true},
+		{"shares", "users", "/mail/shares", shares},
 		{"senders", "image", "/mail/pictures", true},
 	} {
 		if one.offered {

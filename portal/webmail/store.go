@@ -27,6 +27,9 @@ func (s *service) setFlags(ctx context.Context, who owner, refs []ref, op imap.S
 			if err := c.openAt(place.box, place.validity, true); err != nil {
 				return err
 			}
+			if !c.keeps(flag) {
+				return fmt.Errorf("%w: %s in %q", errReadOnly, flag, place.box)
+			}
 			return c.Store(imap.UIDSetNum(uids...), &imap.StoreFlags{Op: op, Silent: true, Flags: []imap.Flag{flag}}, nil).Close()
 		})
 		if err != nil {

@@ -24,6 +24,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"beffroi/internal/db"
 	"beffroi/internal/secret"
 	"beffroi/internal/web"
@@ -198,6 +200,9 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("POST /mail/labels", s.postLabels)
 	page("GET /mail/pictures", s.showSenders)
 	page("POST /mail/pictures", s.postSenders)
+	page("GET /mail/shares", s.showShares)
+	page("GET /mail/{box}/share", s.showShare)
+	page("POST /mail/{box}/share", s.postShare)
 	page("GET /mail/{box}/{$}", s.list)
 	page("POST /mail/{box}/do", s.act)
 	page("GET /mail/{box}/{ref}", s.read)
@@ -264,6 +269,8 @@ func failure(err error) error {
 		return err
 	case errors.Is(err, errGone):
 		return web.Fail(http.StatusNotFound, "webmail.error.gone", err)
+	case errors.Is(err, errReadOnly), refusedCode(err) == imap.ResponseCodeNoPerm:
+		return web.Fail(http.StatusForbidden, "webmail.error.readonly", err)
 	case errors.Is(err, errSignIn):
 		return web.Fail(http.StatusBadGateway, "webmail.error.signin", err)
 	case errors.Is(err, errBusy):
@@ -276,6 +283,15 @@ func failure(err error) error {
 		return web.Fail(http.StatusBadGateway, "webmail.error.refused", err)
 	}
 	return err
+}
+
+// refusedCode is the reason in a NO of the mail server (RFC 5530), "" without one.
+func refusedCode(err error) imap.ResponseCode {
+	var no *imap.Error
+	if errors.As(err, &no) {
+		return no.Code
+	}
+	return ""
 }
 
 // parsePath reads "/mail/BOX/KEY", the form in which a page or a draft names a
