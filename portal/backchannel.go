@@ -84,6 +84,9 @@ func (p *Portal) obey(ctx context.Context, f *found, t *oidc.LogoutToken) error 
 			if _, err := p.sessions.EndAll(ctx, t.Subject); err != nil {
 				return fmt.Errorf("sign out by the provider: %w", err)
 			}
+			if _, err := p.mandates.EndAll(ctx, t.Subject); err != nil {
+				return fmt.Errorf("sign out by the provider: %w", err)
+			}
 			p.db.AfterCommit(ctx, func() { p.vaults.dropOf(t.Subject); p.forget(t.Subject) })
 			return p.noteSignOut(ctx, t.Subject, "everywhere")
 		}
@@ -159,7 +162,11 @@ func (p *Portal) Sweep(ctx context.Context) (int64, error) {
 	if err != nil {
 		return origins, fmt.Errorf("sweep logout tokens: %w", err)
 	}
-	return origins + tokens, nil
+	mandates, err := p.mandates.Sweep(ctx)
+	if err != nil {
+		return origins + tokens, fmt.Errorf("sweep mandates: %w", err)
+	}
+	return origins + tokens + mandates, nil
 }
 
 func latest(a, b time.Time) time.Time {

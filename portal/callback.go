@@ -35,6 +35,9 @@ func (p *Portal) callback(w http.ResponseWriter, r *http.Request) error {
 		return p.distrust(r.Context(), err)
 	}
 	if code := r.URL.Query().Get("error"); code != "" {
+		if a.Mandate {
+			return web.Redirect(w, r, withoutMandate(a.Return))
+		}
 		return refusedBy(code, r.URL.Query().Get("error_description"))
 	}
 	person, t, err := p.redeem(r.Context(), f, r.URL.Query().Get("code"), a)
@@ -45,6 +48,9 @@ func (p *Portal) callback(w http.ResponseWriter, r *http.Request) error {
 		return web.Fail(http.StatusBadRequest, "portal.callback.stale", err)
 	case err != nil:
 		return p.distrust(r.Context(), err)
+	}
+	if a.Mandate {
+		return p.keepMandate(w, r, f, a, person, t)
 	}
 	if err := p.start(w, r, f, person, t); err != nil {
 		return err

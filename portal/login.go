@@ -33,6 +33,7 @@ type attempt struct {
 	Verifier string    `json:"v"`
 	Return   string    `json:"r"`
 	Begun    time.Time `json:"b"`
+	Mandate  bool      `json:"m,omitempty"` // not a sign-in: see mandate.go
 }
 
 func (p *Portal) cookiePrefix() string {
@@ -121,7 +122,12 @@ func (p *Portal) begin(w http.ResponseWriter, r *http.Request, next string) erro
 	if err != nil {
 		return web.Fail(http.StatusServiceUnavailable, "portal.unavailable", err)
 	}
-	a := attempt{State: secret.Random(), Nonce: secret.Random(), Verifier: oauth2.GenerateVerifier(), Return: next, Begun: p.now()}
+	return p.leadAway(w, r, f, attempt{Return: next}, oauth2.SetAuthURLParam("ui_locales", string(web.Lang(r.Context()))))
+}
+
+// leadAway sends the browser to the provider and remembers the attempt in it.
+func (p *Portal) leadAway(w http.ResponseWriter, r *http.Request, f *found, a attempt, more oauth2.AuthCodeOption) error {
+	a.State, a.Nonce, a.Verifier, a.Begun = secret.Random(), secret.Random(), oauth2.GenerateVerifier(), p.now()
 	plain, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -129,8 +135,7 @@ func (p *Portal) begin(w http.ResponseWriter, r *http.Request, next string) erro
 	p.forgetOldAttempts(w, r)
 	http.SetCookie(w, p.attemptCookie(a.State, p.sealer.Seal("portal.login", string(plain)), int(attemptLife/time.Second)))
 	w.Header().Set("Cache-Control", "no-store")
-	return web.Redirect(w, r, f.oauth.AuthCodeURL(a.State, oidc.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier),
-		oauth2.SetAuthURLParam("ui_locales", string(web.Lang(r.Context())))))
+	return web.Redirect(w, r, f.oauth.AuthCodeURL(a.State, oidc.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier), more))
 }
 
 // forgetOldAttempts removes cookies of sign-ins never finished, so that their

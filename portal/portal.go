@@ -95,6 +95,7 @@ type Portal struct {
 	sealer   *secret.Sealer
 	audit    *audit.Log
 	sessions *session.Store
+	mandates *session.Store
 	site     *web.Site
 	log      *slog.Logger
 	now      func() time.Time
@@ -136,6 +137,7 @@ func New(d Dependencies, modules ...Module) (*Portal, error) {
 	}
 	p.secret = secret
 	p.vaults.now = p.now
+	p.mandates = session.New(p.db, session.Config{Site: "mandate", Idle: mandateLife, Absolute: mandateLife, Now: p.now})
 	return p, p.openDAV()
 }
 
@@ -175,6 +177,10 @@ func (p *Portal) As(ctx context.Context, sid string) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.as(ctx, row)
+}
+
+func (p *Portal) as(ctx context.Context, row *session.Session) (context.Context, error) {
 	person, _, err := p.unpack(row)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSignedOut, err)
@@ -183,15 +189,20 @@ func (p *Portal) As(ctx context.Context, sid string) (context.Context, error) {
 	return ctx, p.Check(ctx)
 }
 
-// Of is the context of a session of a person, the last used one, for what is done
-// for them while no page of theirs is asked for. Errors: as of As.
+// Of is the context of a session of a person, the last used one, or of a mandate of
+// theirs, for what is done for them while no page of theirs is asked for. Errors:
+// as of As.
 func (p *Portal) Of(ctx context.Context, person string) (context.Context, error) {
 	rows, err := p.sessions.OfPerson(ctx, person)
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		theirs, err := p.As(ctx, row.SID)
+	mandates, err := p.mandates.OfPerson(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range append(rows, mandates...) {
+		theirs, err := p.as(ctx, row)
 		if err == nil {
 			return theirs, nil
 		}

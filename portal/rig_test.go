@@ -84,6 +84,9 @@ func (m *probe) Mount(p *Portal, mux web.Mux) {
 		_, err = fmt.Fprintf(w, "who=%s token-of=%s valid=%t id=%s", Who(r.Context()).Login, owner, expires.After(p.Now()), secret.Hash(token))
 		return err
 	}))
+	mux.Handle("GET /mail/later", p.Signed(func(w http.ResponseWriter, r *http.Request) error {
+		return p.Mandate(w, r, "/mail/scheduled?done=later")
+	}))
 	mux.Handle("POST /mail/send", p.Signed(func(w http.ResponseWriter, r *http.Request) error {
 		_, err := io.WriteString(w, "sent by "+Who(r.Context()).Login)
 		return err

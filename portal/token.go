@@ -179,7 +179,7 @@ func (p *Portal) freshen(ctx context.Context, v *vault) error {
 // replica may have rotated the token, and a used one kills its family.
 // The caller holds v, so that one process never sends the same token twice.
 func (p *Portal) refresh(ctx context.Context, v *vault) error {
-	row, err := p.sessions.Alive(ctx, v.sid)
+	row, err := p.alive(ctx, v.sid)
 	if errors.Is(err, db.ErrNotFound) {
 		return ErrSignedOut
 	} else if err != nil {
@@ -241,7 +241,7 @@ func (p *Portal) expiry(t *oauth2.Token) time.Time {
 // replica was faster and its tokens are taken instead.
 func (p *Portal) keep(ctx context.Context, v *vault, before string, next tokens) error {
 	for range 5 {
-		row, err := p.sessions.Alive(ctx, v.sid)
+		row, err := p.alive(ctx, v.sid)
 		if errors.Is(err, db.ErrNotFound) {
 			return ErrSignedOut
 		} else if err != nil {

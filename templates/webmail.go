@@ -55,7 +55,9 @@ type WebmailCompose struct {
 	ErrorSubject string // what {what} is in the sentence
 	Saved        string // how the text was put aside: "draft", "kept" or ""
 	SavedAt      time.Time
-	Sure         bool // sent as it is, next time
+	Sure         bool         // sent as it is, next time
+	Moments      []MailMoment // to send later
+	At           string       // as typed
 	MaxUpload    string
 }
 
@@ -235,6 +237,30 @@ type WebmailAbsence struct {
 
 func (WebmailAbsence) Template() string { return "webmail_absence.html" }
 
+// WebmailScheduled lists the messages that leave later.
+type WebmailScheduled struct {
+	Layout
+	Folders  []MailFolder
+	Messages []MailLater
+	Done     string    // "later" or ""
+	At       time.Time // of the one just added
+	Alone    bool      // they leave only while the person is signed in
+}
+
+func (WebmailScheduled) Template() string { return "webmail_scheduled.html" }
+
+// MailLater is one of them.
+type MailLater struct {
+	ID, Subject, To string
+	At              time.Time
+}
+
+// MailMoment is a time to choose; Value is "2006-01-02T15:04".
+type MailMoment struct {
+	Label, Value string
+	At           time.Time
+}
+
 // WebmailShares lists the mailboxes that can be shared; Href leads to WebmailShare.
 type WebmailShares struct {
 	Layout
@@ -297,6 +323,8 @@ type MailBox struct {
 	Moves    []MailFolder // where messages can be moved to
 	Labels   []MailLabel  // that messages can be given
 	Archived bool         // the archive, or below it
+	Snooze   string       // where forms go that put messages off, "" when they cannot be
+	Moments  []MailMoment // until when
 	ToName   bool         // rows show recipients, not senders
 }
 
@@ -317,6 +345,7 @@ type MailRow struct {
 	Current    bool
 	Together   int // messages of its conversation, 0 when it is alone
 	Labels     []MailLabel
+	Until      time.Time // it comes back then; zero for one that is here
 }
 
 // MailLabel is a label: Keyword is its name in the mailbox, Href searches for it.
@@ -366,6 +395,7 @@ type MailMessage struct {
 	Trash           bool // stands in the trash: deleting is final
 	Together        int  // messages of its conversation, 0 when it is alone
 	Labels          []MailLabel
+	Snoozing        bool // a time is asked for, until when it goes out of sight
 }
 
 // Has tells whether the message bears a label.

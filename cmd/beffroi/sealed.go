@@ -33,7 +33,7 @@ func oneFor(purpose string) func([]string) string { return func([]string) string
 
 // sealedColumns are all of them. Two kinds of sealed values are none: what the
 // portal keeps in its sessions and its sign-in cookie ends by itself within
-// hours; until then the key that sealed it stays in the ring.
+// hours (a mandate within months); until then the key that sealed it stays in the ring.
 var sealedColumns = []sealedColumn{
 	{"oidc_key", "sealed", []string{"kid"}, byFirst("oidc key "), false},
 	{"oidc_secret", "sealed", []string{"name"}, byFirst("oidc secret "), false},
@@ -50,6 +50,7 @@ var sealedColumns = []sealedColumn{
 	{"audit_link", "seal", []string{"seq"}, byFirst("audit-link:"), false},
 	{"mail_outbox", "envelope", []string{"person", "id"}, func(k []string) string { return "mail_outbox:envelope:" + k[0] + ":" + k[1] }, true},
 	{"mail_outbox", "message", []string{"person", "id"}, func(k []string) string { return "mail_outbox:message:" + k[0] + ":" + k[1] }, true},
+	{"mail_item", "value", []string{"person", "kind", "id"}, func(k []string) string { return "mail_item:" + k[1] + ":" + k[0] + ":" + k[2] }, true},
 	{"audit_head", "seal", []string{"id"}, oneFor("audit-head"), true},
 	{"audit_link", "seal", []string{"seq"}, byFirst("audit-link:"), true},
 }

@@ -145,6 +145,37 @@ func (c *camera) inside() []step {
 		}},
 		{"mail-label-menu", func() error { return c.do(chromedp.Click(chromedp.CSS("[data-key-l]"))) }},
 		{"mail-list-labelled", to("/mail/")},
+		{"mail-snooze-menu", func() error {
+			if err := from("/mail/", c.links("mail"))(); err != nil {
+				return err
+			}
+			return c.do(chromedp.Click(chromedp.CSS("[data-key-b]")))
+		}},
+		{"mail-snooze-other", func() error { return c.follow(`.mail-actions a[href$="?snooze"]`) }},
+		{"mail-snoozed", func() error {
+			if err := c.do(chromedp.SetValue(chromedp.CSS("#snooze-at"), time.Now().AddDate(0, 0, 3).Format("2006-01-02T15:04"))); err != nil {
+				return err
+			}
+			return c.submit(`.mail-snoozing button`)
+		}},
+		{"mail-snoozed-list", to("/mail/Snoozed/")},
+		{"mail-later-menu", func() error {
+			if err := c.open(c.portal + "/mail/compose?to=sarah.smith%40academie.test"); err != nil {
+				return err
+			}
+			return c.do(chromedp.Click(chromedp.CSS(".mail-later > summary")))
+		}},
+		{"mail-scheduled-none", to("/mail/scheduled")},
+		{"mail-scheduled", func() error {
+			if err := c.fill("Réunion de lundi", "Bonjour, à lundi."); err != nil {
+				return err
+			}
+			if err := c.do(chromedp.Click(chromedp.CSS(".mail-later > summary"))); err != nil {
+				return err
+			}
+			return c.submit(`.mail-later button[value^="later/"]`)
+		}},
+		{"mail-scheduled-list", to("/mail/")},
 		{"mail-compose", to("/mail/compose")},
 		{"mail-recipients", func() error {
 			if err := c.open(c.portal + "/mail/compose"); err != nil {
@@ -378,13 +409,18 @@ func (c *camera) keyholder() error {
 
 // write sends a message to a colleague.
 func (c *camera) write(subject, text string) error {
-	if err := c.open(c.portal + "/mail/compose?to=sarah.smith%40academie.test"); err != nil {
-		return err
-	}
-	if err := c.do(chromedp.SetValue(chromedp.CSS("#subject"), subject), chromedp.SetValue(chromedp.CSS("#text"), text)); err != nil {
+	if err := c.fill(subject, text); err != nil {
 		return err
 	}
 	return c.submit(`button[name="action"][value="send"]`)
+}
+
+// fill writes a message without sending it.
+func (c *camera) fill(subject, text string) error {
+	if err := c.open(c.portal + "/mail/compose?to=sarah.smith%40academie.test"); err != nil {
+		return err
+	}
+	return c.do(chromedp.SetValue(chromedp.CSS("#subject"), subject), chromedp.SetValue(chromedp.CSS("#text"), text))
 }
 
 // newsletter opens the first message of the inbox that has remote pictures.

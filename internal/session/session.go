@@ -210,6 +210,18 @@ func (s *Store) Start(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	return sess, nil
 }
 
+// Keep begins a session that no cookie opens, for what is done while its person is
+// away.
+func (s *Store) Keep(ctx context.Context, person string, data any) (*Session, error) {
+	body, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("session data: %w", err)
+	}
+	now := s.cfg.Now()
+	sess := &Session{SID: secret.Random()[:22], Person: person, Data: body, Created: db.At(now), Seen: db.At(now), Ends: db.At(now.Add(s.cfg.Absolute)), hash: secret.Hash(secret.Random()), version: 1}
+	return sess, s.insert(ctx, sess)
+}
+
 func (s *Store) insert(ctx context.Context, sess *Session) error {
 	_, err := s.db.Exec(ctx, `INSERT INTO session (secret_hash, site, sid, person, data, created, seen, ends, version)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, sess.hash, s.cfg.Site, sess.SID, sess.Person, string(sess.Data), sess.Created, sess.Seen, sess.Ends, sess.version)

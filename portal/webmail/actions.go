@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -248,6 +249,8 @@ func noticeOf(l i18n.Lang, q url.Values, folders []mailbox) *templates.MailNotic
 		notice.Kind, notice.Text = "warn", i18n.T(l, "webmail.done.sending")
 	case "discard":
 		notice.Text = i18n.T(l, "webmail.done.discard")
+	case "snoozed":
+		notice.Text = i18n.T(l, "webmail.done.snoozed", "n", n)
 	case "unsubscribed":
 		notice.Text = i18n.T(l, "webmail.done.unsubscribed")
 	case "stillsubscribed":
@@ -287,6 +290,14 @@ func (s *service) outboxAction(w http.ResponseWriter, r *http.Request) error {
 			return web.Redirect(w, r, "/mail/compose?outbox="+url.QueryEscape(id))
 		}
 		said.Set("done", "late")
+	case "now": // a message for later
+		if _, err := s.db.Exec(ctx, "UPDATE mail_outbox SET lease = 0, due = $3 WHERE person = $1 AND id = $2 AND state = 'queued' AND attempts = 0", sub, id, s.now().UnixMicro()); err != nil {
+			return err
+		}
+		select {
+		case <-s.resume(ctx, sub, id, 0):
+		case <-time.After(waitFor):
+		}
 	case "discard":
 		if err := s.forget(ctx, sub, id); err != nil {
 			return err

@@ -92,6 +92,7 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	}
 	who := s.person(ctx)
 	page.From = templates.MailAddress{Name: who.Name, Mail: who.Mail}
+	page.Moments = s.moments(l)
 	page.MaxUpload = fileSize(l, maxUpload*1000*1000/(1<<20))
 	page.More = page.More || page.Cc != "" || page.Bcc != ""
 	return web.Render(w, r, status, page)

@@ -42,19 +42,22 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 		return s.discard(w, r, page)
 	}
 	who, err := s.owner(ctx)
-	o, wrong := s.outgoing(ctx, who, page, form, r.MultipartForm)
+	later, unclear := s.laterOf(form)
+	sending := form.Get("action") == "send" || !later.IsZero() || unclear != nil
+	o, wrong := s.outgoing(ctx, who, page, form, r.MultipartForm, sending)
+	wrong = first(wrong, unclear)
 	switch {
 	case err != nil:
 		wrong = &problem{key: "webmail.compose.down", status: http.StatusServiceUnavailable, cause: err}
-	case form.Get("action") == "send" && wrong == nil && form.Get("sure") == "" && len(o.files) == 0 && promisesFile(page.Subject, page.Text):
+	case sending && wrong == nil && form.Get("sure") == "" && len(o.files) == 0 && promisesFile(page.Subject, page.Text):
 		wrong = &problem{key: "webmail.compose.nofile", status: 422, cause: errors.New("a file is promised and none is there")}
 		page.Sure = true
-	case form.Get("action") == "send" && wrong == nil:
-		wrong = s.send(w, r, page, o)
+	case sending && wrong == nil:
+		wrong = s.send(w, r, page, o, later)
 		if wrong == nil {
 			return nil
 		}
-	case form.Get("action") != "send":
+	case !sending:
 		if wrong == nil || wrong.field == "to" || wrong.field == "cc" || wrong.field == "bcc" {
 			wrong = nil // a draft may hold what is not an address yet
 		}
@@ -107,7 +110,7 @@ func pageOf(form url.Values) *templates.WebmailCompose {
 	p := &templates.WebmailCompose{ID: form.Get("id"), Kind: form.Get("kind"), Source: form.Get("source"), Draft: form.Get("draft"),
 		InReplyTo: strings.Join(messageIDs(form.Get("in_reply_to")), " "), References: strings.Join(messageIDs(form.Get("references")), " "),
 		To: cleanLine(form.Get("to")), Cc: cleanLine(form.Get("cc")), Bcc: cleanLine(form.Get("bcc")), Subject: cleanLine(form.Get("subject")),
-		Text: cleanText(form.Get("text")), Back: backTo(form.Get("back"), "INBOX"), Focus: "text"}
+		Text: cleanText(form.Get("text")), Back: backTo(form.Get("back"), "INBOX"), Focus: "text", At: cleanLine(form.Get("at"))}
 	for _, value := range form["keep"] {
 		if _, _, name, ok := cutKept(value); ok && len(p.Kept) < 100 {
 			p.Kept = append(p.Kept, templates.MailKept{Value: value, Name: cleanFilename(name)})
@@ -130,7 +133,7 @@ func pageOf(form url.Values) *templates.WebmailCompose {
 
 // outgoing is the composition from the form. Even with a problem it holds
 // everything that could be read, to be put aside.
-func (s *service) outgoing(ctx context.Context, who owner, page *templates.WebmailCompose, form url.Values, upload *multipart.Form) (*outgoing, *problem) {
+func (s *service) outgoing(ctx context.Context, who owner, page *templates.WebmailCompose, form url.Values, upload *multipart.Form, sending bool) (*outgoing, *problem) {
 	person := s.person(ctx)
 	o := &outgoing{id: page.ID, from: address{person.Name, person.Mail}, subject: page.Subject, text: page.Text,
 		references: messageIDs(page.References), source: page.Source, kind: page.Kind, typed: map[string]string{}}
@@ -172,7 +175,7 @@ func (s *service) outgoing(ctx context.Context, who owner, page *templates.Webma
 	case err != nil:
 		wrong = &problem{key: "webmail.compose.files", field: "files", status: http.StatusBadGateway, cause: err}
 	}
-	if wrong == nil && form.Get("action") == "send" && len(o.recipients()) == 0 {
+	if wrong == nil && sending && len(o.recipients()) == 0 {
 		wrong = &problem{key: "webmail.compose.norecipient", field: "to", status: 422, cause: errors.New("no recipient")}
 	}
 	return o, wrong
@@ -282,14 +285,38 @@ func (s *service) holder(ctx context.Context, who owner, where string) (*message
 	return m, nil
 }
 
+// sendLater takes on a message that leaves at a time of its own.
+func (s *service) sendLater(w http.ResponseWriter, r *http.Request, page *templates.WebmailCompose, o *outgoing, raw []byte, at time.Time) *problem {
+	ctx := r.Context()
+	if _, err := s.schedule(ctx, s.person(ctx).Sub, o.id, s.envelopeOf(o, page), raw, at); err != nil {
+		return &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: err}
+	}
+	// The message waits as what it is now: its draft would be another one.
+	err := s.with(ctx, func(who owner) error { return s.removeDrafts(ctx, who, o.id, page.Draft) })
+	if err != nil {
+		s.log.InfoContext(ctx, "the draft of a message for later could not be removed", "error", err)
+	}
+	if err := s.host.Mandate(w, r, "/mail/scheduled?done=later&id="+o.id); err != nil {
+		s.log.WarnContext(ctx, "answer after sending", "error", err)
+	}
+	return nil
+}
+
 // send takes the message on: written down first, then delivered. It answers
 // the browser itself unless there is a problem to show.
-func (s *service) send(w http.ResponseWriter, r *http.Request, page *templates.WebmailCompose, o *outgoing) *problem {
+func (s *service) send(w http.ResponseWriter, r *http.Request, page *templates.WebmailCompose, o *outgoing, later time.Time) *problem {
 	ctx := r.Context()
 	sub := s.person(ctx).Sub
-	raw := o.bytes(s.now().In(s.location), false)
+	at := later
+	if at.IsZero() {
+		at = s.now()
+	}
+	raw := o.bytes(at.In(s.location), false)
 	if int64(len(raw)) > s.config.MaxMessage {
 		return &problem{key: "webmail.compose.toobig", field: "files", status: http.StatusRequestEntityTooLarge, cause: errTooBig}
+	}
+	if !later.IsZero() {
+		return s.sendLater(w, r, page, o, raw, later)
 	}
 	fresh, err := s.enqueue(ctx, sub, o.id, s.envelopeOf(o, page), raw, s.config.Undo)
 	if err != nil {

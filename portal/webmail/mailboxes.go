@@ -21,13 +21,15 @@ const (
 	roleArchive = "archive"
 	roleJunk    = "junk"
 	roleTrash   = "trash"
+	roleSnoozed = "snoozed" // ours: messages that come back
 )
 
-var roles = []string{roleInbox, roleDrafts, roleSent, roleArchive, roleJunk, roleTrash}
+var roles = []string{roleInbox, roleSnoozed, roleDrafts, roleSent, roleArchive, roleJunk, roleTrash}
 
 // roleNames serve servers that tell no special use (RFC 6154), and accounts
 // whose folders another program made. The first one is what we create.
 var roleNames = map[string][]string{
+	roleSnoozed: {"Snoozed"},
 	roleDrafts:  {"Drafts", "Draft", "Brouillons", "Brouillon"},
 	roleSent:    {"Sent", "Sent Items", "Sent Messages", "Sent Mail", "Envoyés", "Éléments envoyés", "Messages envoyés", "Courrier envoyé"},
 	roleArchive: {"Archive", "Archives", "All Mail"},

@@ -44,6 +44,7 @@ type waiting struct {
 	attempts          int64
 	due               bool      // nobody is working on it
 	held              time.Time // may be taken back until then; zero when not
+	scheduled         time.Time // leaves then; zero when at once
 }
 
 func (s *service) seal(sub, id, what, plain string) string {
@@ -58,7 +59,12 @@ func (s *service) unseal(sub, id, what, sealed string) (string, error) {
 // long as it is held. It answers false when the same composition is already on
 // its way or sent: a second click.
 func (s *service) enqueue(ctx context.Context, sub, id string, e envelope, raw []byte, held time.Duration) (bool, error) {
-	return s.put(ctx, sub, id, e, raw, stateQueued, "", held)
+	return s.put(ctx, sub, id, e, raw, stateQueued, "", s.now().Add(held), false)
+}
+
+// schedule does the same with a message that leaves later.
+func (s *service) schedule(ctx context.Context, sub, id string, e envelope, raw []byte, at time.Time) (bool, error) {
+	return s.put(ctx, sub, id, e, raw, stateQueued, "", at, true)
 }
 
 // takeBack keeps a message from being sent that is still held: then it is one
@@ -71,24 +77,27 @@ func (s *service) takeBack(ctx context.Context, sub, id string) (bool, error) {
 
 // keep puts aside a message that could be neither sent nor saved as a draft.
 func (s *service) keep(ctx context.Context, sub, id string, e envelope, raw []byte, reason string) (bool, error) {
-	return s.put(ctx, sub, id, e, raw, stateFailed, reason, 0)
+	return s.put(ctx, sub, id, e, raw, stateFailed, reason, s.now(), false)
 }
 
-func (s *service) put(ctx context.Context, sub, id string, e envelope, raw []byte, state, reason string, held time.Duration) (bool, error) {
+func (s *service) put(ctx context.Context, sub, id string, e envelope, raw []byte, state, reason string, at time.Time, later bool) (bool, error) {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return false, err
 	}
-	now, lease := s.now(), int64(0)
-	if held > 0 {
-		lease = now.Add(held).UnixMicro()
+	now, lease, due := s.now(), int64(0), int64(0)
+	if at.After(now) {
+		lease = at.UnixMicro()
 	}
-	n, err := s.db.Exec(ctx, `INSERT INTO mail_outbox (person, id, state, envelope, message, reason, attempts, filings, created, lease)
-		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)
+	if later {
+		due = at.UnixMicro()
+	}
+	n, err := s.db.Exec(ctx, `INSERT INTO mail_outbox (person, id, state, envelope, message, reason, attempts, filings, created, lease, due)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9)
 		ON CONFLICT (person, id) DO UPDATE SET state = excluded.state, envelope = excluded.envelope, message = excluded.message,
-			reason = excluded.reason, attempts = 0, filings = 0, created = excluded.created, lease = excluded.lease
+			reason = excluded.reason, attempts = 0, filings = 0, created = excluded.created, lease = excluded.lease, due = excluded.due
 		WHERE mail_outbox.state = 'failed'`,
-		sub, id, state, s.seal(sub, id, "envelope", string(text)), s.seal(sub, id, "message", string(raw)), reason, db.At(now), lease)
+		sub, id, state, s.seal(sub, id, "envelope", string(text)), s.seal(sub, id, "message", string(raw)), reason, db.At(now), lease, due)
 	if err != nil {
 		return false, fmt.Errorf("write message to the outbox: %w", err)
 	}
@@ -101,20 +110,23 @@ func (s *service) outbox(ctx context.Context, sub string) ([]waiting, error) {
 	return db.All(ctx, s.db, func(scan func(...any) error) (waiting, error) {
 		var w waiting
 		var sealed string
-		var lease int64
-		if err := scan(&w.id, &w.state, &sealed, &w.reason, &w.attempts, &lease); err != nil {
+		var lease, due int64
+		if err := scan(&w.id, &w.state, &sealed, &w.reason, &w.attempts, &lease, &due); err != nil {
 			return w, err
 		}
 		w.due = lease < now && w.state != stateFailed
 		if w.state == stateQueued && w.attempts == 0 && lease >= now {
 			w.held = time.UnixMicro(lease)
+			if due > 0 {
+				w.scheduled = w.held
+			}
 		}
 		plain, err := s.unseal(sub, w.id, "envelope", sealed)
 		if err != nil {
 			return w, err
 		}
 		return w, json.Unmarshal([]byte(plain), &w.envelope)
-	}, "SELECT id, state, envelope, reason, attempts, lease FROM mail_outbox WHERE person = $1 AND state <> 'done' ORDER BY created", sub)
+	}, "SELECT id, state, envelope, reason, attempts, lease, due FROM mail_outbox WHERE person = $1 AND state <> 'done' ORDER BY created", sub)
 }
 
 // kept is the bytes of a message that failed, to go on writing it.
@@ -159,11 +171,11 @@ func (s *service) state(ctx context.Context, sub, id string) (state, reason stri
 func (s *service) deliver(ctx context.Context, sub, id string, credentials func(context.Context) (owner, error)) error {
 	now := s.now()
 	var state, sealedEnvelope, sealed string
-	var attempts, filings int64
+	var attempts, filings, due int64
 	err := s.db.QueryRow(ctx, `UPDATE mail_outbox SET lease = $1, attempts = attempts + 1
 		WHERE person = $2 AND id = $3 AND lease < $4 AND state IN ('queued', 'sent')
-		RETURNING state, envelope, message, attempts, filings`,
-		now.Add(leaseFor).UnixMicro(), sub, id, now.UnixMicro()).Scan(&state, &sealedEnvelope, &sealed, &attempts, &filings)
+		RETURNING state, envelope, message, attempts, filings, due`,
+		now.Add(leaseFor).UnixMicro(), sub, id, now.UnixMicro()).Scan(&state, &sealedEnvelope, &sealed, &attempts, &filings, &due)
 	if errors.Is(err, db.ErrNotFound) {
 		return nil // somebody else has it, or it is finished
 	} else if err != nil {
@@ -205,7 +217,10 @@ func (s *service) deliver(ctx context.Context, sub, id string, credentials func(
 	}
 	s.finish(ctx, who, id, e)
 	_, err = s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'done', envelope = '', message = '', reason = '' WHERE person = $1 AND id = $2", sub, id)
-	return err
+	if err != nil || due == 0 {
+		return err
+	}
+	return s.endMandates(ctx, sub)
 }
 
 func (s *service) submit(ctx context.Context, who owner, e envelope, raw []byte) error {
@@ -309,6 +324,9 @@ func (m *Module) Run(ctx context.Context) {
 		if err := s.takeUp(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "outbox", "error", err)
 		}
+		if err := s.wakeAll(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "messages that come back", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -323,7 +341,7 @@ func (m *Module) Leave(ctx context.Context) {
 	s := m.s
 	sub := s.person(ctx).Sub
 	ids, err := db.All(ctx, s.db, func(scan func(...any) error) (id string, err error) { return id, scan(&id) },
-		"UPDATE mail_outbox SET lease = 0 WHERE person = $1 AND state = 'queued' AND attempts = 0 RETURNING id", sub)
+		"UPDATE mail_outbox SET lease = 0 WHERE person = $1 AND state = 'queued' AND attempts = 0 AND due < $2 RETURNING id", sub, s.now().UnixMicro())
 	for _, id := range ids {
 		err = errors.Join(err, s.deliver(ctx, sub, id, s.owner))
 	}
@@ -337,27 +355,36 @@ const (
 	outboxSlack = 5 * time.Second // left to the process that wrote it down
 )
 
+// takeUp goes through all that is due: somebody who is signed out must not stand
+// in the way of those behind.
 func (s *service) takeUp(ctx context.Context) error {
-	type one struct{ sub, id string }
-	due, err := db.All(ctx, s.db, func(scan func(...any) error) (o one, err error) { return o, scan(&o.sub, &o.id) },
-		"SELECT person, id FROM mail_outbox WHERE state IN ('queued', 'sent') AND lease < $1 ORDER BY lease LIMIT 50", s.now().Add(-outboxSlack).UnixMicro())
-	if err != nil {
-		return err
+	type one struct {
+		sub, id string
+		lease   int64
 	}
-	for _, o := range due {
-		theirs, err := s.host.Of(ctx, o.sub)
-		if errors.Is(err, portal.ErrSignedOut) {
-			continue // when they sign in again
+	after := one{lease: -1}
+	for {
+		due, err := db.All(ctx, s.db, func(scan func(...any) error) (o one, err error) { return o, scan(&o.sub, &o.id, &o.lease) },
+			`SELECT person, id, lease FROM mail_outbox WHERE state IN ('queued', 'sent') AND lease < $1 AND (lease > $2 OR lease = $2 AND id > $3) ORDER BY lease, id LIMIT 50`,
+			s.now().Add(-outboxSlack).UnixMicro(), after.lease, after.id)
+		if err != nil || len(due) == 0 {
+			return err
 		}
-		if err != nil {
-			s.log.InfoContext(ctx, "no session for the outbox", "error", err)
-			continue
-		}
-		if err := s.deliver(theirs, o.sub, o.id, s.owner); err != nil {
-			s.log.InfoContext(ctx, "message of the outbox not finished", "error", err)
+		for _, o := range due {
+			after = o
+			theirs, err := s.host.Of(ctx, o.sub)
+			if errors.Is(err, portal.ErrSignedOut) {
+				continue // when they sign in again
+			}
+			if err != nil {
+				s.log.InfoContext(ctx, "no session for the outbox", "error", err)
+				continue
+			}
+			if err := s.deliver(theirs, o.sub, o.id, s.owner); err != nil {
+				s.log.InfoContext(ctx, "message of the outbox not finished", "error", err)
+			}
 		}
 	}
-	return nil
 }
 
 // after writes down how an attempt ended. A clear no is told to the person, and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,11 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	var flags []imap.Flag
 	pane := r.Header.Get("X-Pane") == "reading" && at != nil
 	err := s.with(ctx, func(who owner) error {
+		if at == nil {
+			if err := s.wakeMine(ctx, who); err != nil {
+				return err
+			}
+		}
 		if at != nil {
 			m, err := s.openMessage(ctx, who, *at)
 			if err != nil {
@@ -73,13 +79,29 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	}
 	view := &templates.WebmailBox{Message: shown}
 	view.Folders, view.Box = s.folders(l, p.folders, box)
-	view.Folders, view.Box.Page, view.Box.Labels = append(view.Folders, labelFolders(all)...), p.number, labelViews(all)
+	if view.Folders, err = s.withMarks(ctx, view.Folders, all); err != nil {
+		return err
+	}
+	view.Box.Page, view.Box.Labels = p.number, labelViews(all)
+	if !slices.Contains([]string{roleDrafts, roleTrash, roleJunk}, view.Box.Role) {
+		view.Box.Snooze, view.Box.Moments = boxPath(box)+"snooze", s.moments(l)
+	}
 	s.fillRows(l, view, p, at, all)
+	if view.Box.Role == roleSnoozed {
+		until, err := s.snoozedUntil(ctx, box)
+		if err != nil {
+			return err
+		}
+		for i, row := range view.Rows {
+			view.Rows[i].Until = until[row.Key]
+		}
+	}
 	s.countConversations(ctx, view, p)
 	s.follow(ctx)
 	if shown != nil {
 		s.place(shown, view, p, at)
 		shown.Labels = labelsOn(all, flags)
+		shown.Snoozing = r.URL.Query().Has("snooze") && view.Box.Snooze != ""
 		shown.Together = s.together(ctx, *at)
 		s.allowFrame(w)
 	}
@@ -118,7 +140,7 @@ func (s *service) allowFrame(w http.ResponseWriter) {
 	h.Set("Content-Security-Policy", strings.Replace(h.Get("Content-Security-Policy"), "frame-src 'none'", "frame-src 'self'", 1))
 }
 
-var roleIcons = map[string]string{roleInbox: "inbox", roleDrafts: "draft", roleSent: "send", roleArchive: "archive", roleJunk: "junk", roleTrash: "trash", "": "folder"}
+var roleIcons = map[string]string{roleInbox: "inbox", roleDrafts: "draft", roleSent: "send", roleArchive: "archive", roleJunk: "junk", roleTrash: "trash", roleSnoozed: "bell", "": "folder"}
 
 // roleLabel is what a folder is called in the reader's language.
 func roleLabel(l i18n.Lang, m mailbox) string {
@@ -135,6 +157,8 @@ func roleLabel(l i18n.Lang, m mailbox) string {
 		return i18n.T(l, "webmail.box.junk")
 	case roleTrash:
 		return i18n.T(l, "webmail.box.trash")
+	case roleSnoozed:
+		return i18n.T(l, "webmail.box.snoozed")
 	}
 	return cleanLine(m.label)
 }
@@ -146,6 +170,19 @@ func (s *service) sidebar(ctx context.Context, folders []mailbox, current string
 		return nil, err
 	}
 	list, _ := s.folders(web.Lang(ctx), folders, current)
+	return s.withMarks(ctx, list, all)
+}
+
+// withMarks adds to the folders what is no folder: messages for later, and labels.
+func (s *service) withMarks(ctx context.Context, list []templates.MailFolder, all []label) ([]templates.MailFolder, error) {
+	n, err := s.countScheduled(ctx, s.person(ctx).Sub)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		at := slices.IndexFunc(list, func(f templates.MailFolder) bool { return f.Icon == roleIcons[roleSent] }) + 1
+		list = slices.Insert(list, at, templates.MailFolder{Label: i18n.T(web.Lang(ctx), "webmail.scheduled.title"), Href: "/mail/scheduled", Icon: "clock", Unread: n})
+	}
 	return append(list, labelFolders(all)...), nil
 }
 
@@ -436,6 +473,9 @@ func (s *service) waiting(ctx context.Context) ([]templates.MailWaiting, error) 
 	l := web.Lang(ctx)
 	var list []templates.MailWaiting
 	for _, one := range all {
+		if !one.scheduled.IsZero() {
+			continue // on a page of its own
+		}
 		if one.due {
 			s.resume(ctx, sub, one.id, 0)
 		}

@@ -104,6 +104,9 @@ type fakePortal struct {
 	tokens *tokens
 	anyone string // who a visitor without a cookie is: for browsers
 	ended  atomic.Bool
+
+	mandates atomic.Int64
+	gone     string // of these nobody is signed in
 }
 
 func (f *fakePortal) Signed(h web.Handler) http.Handler {
@@ -129,6 +132,9 @@ func (f *fakePortal) TokenFor(ctx context.Context, audience string) (string, tim
 
 // Of finds a session of whoever signed in.
 func (f *fakePortal) Of(ctx context.Context, person string) (context.Context, error) {
+	if f.gone != "" && strings.HasPrefix(person, f.gone) {
+		return nil, portal.ErrSignedOut
+	}
 	return f.As(ctx, strings.TrimPrefix(person, "sub-"))
 }
 
@@ -143,6 +149,18 @@ func (f *fakePortal) People(_ context.Context, text string) (found []portal.Coll
 		}
 	}
 	return found, nil
+}
+
+// Mandate is given at once.
+func (f *fakePortal) Mandate(w http.ResponseWriter, r *http.Request, next string) error {
+	f.mandates.Add(1)
+	return web.Redirect(w, r, next)
+}
+
+// EndMandates gives back what Mandate gave.
+func (f *fakePortal) EndMandates(context.Context, string) error {
+	f.mandates.Store(0)
+	return nil
 }
 
 // Check says no when the session has ended.

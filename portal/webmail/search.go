@@ -89,7 +89,10 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page.Folders, _ = s.folders(l, folders, "")
-	page.Folders, page.Labels = append(page.Folders, labelFolders(all)...), labelViews(all)
+	if page.Folders, err = s.withMarks(ctx, page.Folders, all); err != nil {
+		return err
+	}
+	page.Labels = labelViews(all)
 	for _, f := range folders {
 		if f.openable {
 			page.Boxes = append(page.Boxes, roleLabel(l, f))

@@ -55,6 +55,8 @@ type host interface {
 	Of(ctx context.Context, person string) (context.Context, error)
 	Check(ctx context.Context) error
 	People(ctx context.Context, text string) ([]portal.Colleague, error)
+	Mandate(w http.ResponseWriter, r *http.Request, next string) error
+	EndMandates(ctx context.Context, person string) error
 }
 
 // service holds the parts of the module.
@@ -184,6 +186,8 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/recipients", s.recipients)
 	page("GET /mail/events", s.events)
 	page("GET /mail/outbox", s.showOutbox)
+	page("GET /mail/scheduled", s.showScheduled)
+	page("POST /mail/{box}/snooze", s.postSnooze)
 	page("POST /mail/outbox", s.outboxAction)
 	page("POST /mail/undo", s.undo)
 	page("GET /mail/quota", s.showQuota)

@@ -105,6 +105,10 @@ document.addEventListener("keydown", (event) => {
     case "f": return press("[data-key-f]");
     case "e": return press("[data-key-e]");
     case "u": return press("[data-key-u]");
+    case "b": {
+      press("[data-key-b]");
+      return document.querySelector("[data-key-b]")?.parentElement.querySelector(".menu-item")?.focus();
+    }
     case "l": {
       press("[data-key-l]");
       return document.querySelector("[data-key-l]")?.parentElement.querySelector(".menu-item")?.focus();
