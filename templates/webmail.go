@@ -44,6 +44,8 @@ type WebmailCompose struct {
 	From                    MailAddress
 	To, Cc, Bcc             string
 	Subject, Text           string
+	HTML                    string // what the editor begins with
+	Plain                   bool   // plain text is written, without the editor
 	Kept                    []MailKept
 	Back                    string // where "cancel" leads
 	More                    bool   // Cc and Bcc are shown open

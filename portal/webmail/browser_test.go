@@ -3,6 +3,7 @@ package webmail
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,15 @@ func fetchesAndRunsNothing(t *testing.T, content string) {
 		title, err := chromedp.Run(ctx, chromedp.Title())
 		if err != nil || !strings.HasPrefix(title, filepath.Base(files[i])) {
 			t.Fatalf("%s: the page is %q, %v", files[i], title, err)
+		}
+		if content != "" { // the editor is the same page whoever shows the document
+			continue
+		}
+		if err := chromedp.Do(ctx, chromedp.Navigate(r.web.URL+"/mail/compose?reply="+url.QueryEscape(path))); err != nil {
+			t.Fatal(err)
+		}
+		if err := chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(".mail-rich"))); err != nil {
+			t.Fatalf("%s: no editor: %v", files[i], err)
 		}
 	}
 	time.Sleep(500 * time.Millisecond)

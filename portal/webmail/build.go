@@ -17,6 +17,7 @@ type outgoing struct {
 	to, cc, bcc []address
 	subject     string
 	text        string
+	html        string   // of editable; "" for plain text
 	inReplyTo   string   // <…> or ""
 	references  []string // <…>
 	source      string   // path of the message answered or forwarded, "" when new
@@ -86,15 +87,15 @@ func (o *outgoing) bytes(at time.Time, draft bool) []byte {
 	field("References", strings.Join(references, "\r\n "))
 	field("MIME-Version", "1.0")
 	if len(o.files) == 0 {
-		writeText(&b, o.text)
+		o.writeBody(&b)
 		return b.Bytes()
 	}
 	boundary := "beffroi-" + o.id
 	b.WriteString("Content-Type: multipart/mixed; boundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\n")
-	writeText(&b, o.text)
+	o.writeBody(&b)
 	for _, f := range o.files {
 		b.WriteString("\r\n--" + boundary + "\r\n")
-		writeFile(&b, f)
+		writeFile(&b, f, "attachment")
 	}
 	b.WriteString("\r\n--" + boundary + "--\r\n")
 	return b.Bytes()
@@ -107,8 +108,17 @@ func (o *outgoing) recipientsField(name string, list []address, draft bool) stri
 	return wireAddresses(list)
 }
 
-func writeText(b *bytes.Buffer, text string) {
-	b.WriteString("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
+// writeBody writes what is said, in one form or two.
+func (o *outgoing) writeBody(b *bytes.Buffer) {
+	if o.html != "" {
+		o.writeRich(b)
+		return
+	}
+	writeText(b, "plain", o.text)
+}
+
+func writeText(b *bytes.Buffer, kind, text string) {
+	b.WriteString("Content-Type: text/" + kind + "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
 	w := quotedprintable.NewWriter(b)
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	_, _ = w.Write([]byte(strings.ReplaceAll(text, "\n", "\r\n")))
@@ -118,16 +128,16 @@ func writeText(b *bytes.Buffer, text string) {
 	}
 }
 
-func writeFile(b *bytes.Buffer, f file) {
+func writeFile(b *bytes.Buffer, f file, how string) {
 	kind := f.mediaType
 	if !validMediaType(kind) || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/") {
 		kind = "application/octet-stream"
 	}
 	// mime.FormatMediaType writes names beyond ASCII as RFC 2231 says and
 	// quotes the others; a name cannot end the line.
-	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": cleanFilename(f.name)})
+	disposition := mime.FormatMediaType(how, map[string]string{"filename": cleanFilename(f.name)})
 	if disposition == "" {
-		disposition = "attachment"
+		disposition = how
 	}
 	b.WriteString("Content-Type: " + kind + "\r\nContent-Disposition: " + foldParameters(disposition) + "\r\nContent-Transfer-Encoding: base64\r\n\r\n")
 	encoded := base64.StdEncoding.EncodeToString(f.content)

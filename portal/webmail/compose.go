@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,7 +28,7 @@ const (
 func (s *service) compose(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	q := r.URL.Query()
-	page := &templates.WebmailCompose{ID: newCompositionID(), Back: "/mail/", Focus: "to"}
+	page := &templates.WebmailCompose{ID: newCompositionID(), Back: "/mail/", Focus: "to", Plain: s.plainly(ctx)}
 	var folders []mailbox
 	err := s.with(ctx, func(who owner) error {
 		var err error
@@ -53,6 +54,9 @@ func (s *service) compose(w http.ResponseWriter, r *http.Request) error {
 	})
 	if err != nil {
 		return err
+	}
+	if q.Has("rich") {
+		page.Plain = false
 	}
 	if q.Get("saved") != "" {
 		page.Saved, page.SavedAt = "draft", s.now().In(s.location)
@@ -93,6 +97,10 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	who := s.person(ctx)
 	page.From = templates.MailAddress{Name: who.Name, Mail: who.Mail}
 	page.Moments = s.moments(l)
+	page.JS = append([]string{"dist/editor.js"}, page.JS...)
+	if page.HTML == "" {
+		page.HTML = richText(page.Text)
+	}
 	page.MaxUpload = fileSize(l, maxUpload*1000*1000/(1<<20))
 	page.More = page.More || page.Cc != "" || page.Bcc != ""
 	return web.Render(w, r, status, page)
@@ -167,6 +175,13 @@ func (s *service) composeReply(ctx context.Context, who owner, page *templates.W
 	page.Kind, page.Source, page.Back, page.Focus = "reply", m.path(), m.path(), "text"
 	intro := i18n.T(l, "webmail.quote.intro", "date", i18n.Date(l, m.header.date(m.received).In(s.location), "datetime"), "name", names(parseAddresses(m.header.get("from"), 1)))
 	page.Text = "\n\n" + intro + "\n" + quote(text)
+	if !page.Plain {
+		rich, err := s.editableBody(ctx, who, m)
+		if err != nil {
+			return err
+		}
+		page.HTML = "<div><br></div>" + "<div>" + html.EscapeString(intro) + "</div><blockquote>" + rich + "</blockquote>"
+	}
 	s.thread(page, m)
 	return nil
 }
@@ -209,6 +224,13 @@ func (s *service) composeForward(ctx context.Context, who owner, page *templates
 		}
 	}
 	page.Text = strings.Join(lines, "\n") + "\n\n" + text
+	if !page.Plain {
+		rich, err := s.editableBody(ctx, who, m)
+		if err != nil {
+			return err
+		}
+		page.HTML = richText(strings.Join(lines, "\n")) + "<div><br></div>" + rich
+	}
 	page.Kept = keptOf(l, m)
 	return nil
 }
@@ -251,6 +273,12 @@ func (s *service) fillWritten(ctx context.Context, who owner, page *templates.We
 	}
 	page.To, page.Cc, page.Bcc = typedOr(m.header, "to"), typedOr(m.header, "cc"), typedOr(m.header, "bcc")
 	page.Subject, page.Text = m.header.text("subject"), text
+	page.Plain = m.body.html == nil
+	if !page.Plain {
+		if page.HTML, err = s.editableBody(ctx, who, m); err != nil {
+			return err
+		}
+	}
 	page.InReplyTo = strings.Join(messageIDs(m.header.get("in-reply-to")), " ")
 	page.References = strings.Join(messageIDs(m.header.get("references")), " ")
 	if kind, source, ok := strings.Cut(m.header.text("x-beffroi-source"), " "); ok {

@@ -38,6 +38,23 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	form := r.PostForm
 	page := pageOf(form)
+	var wrongText *problem
+	if source := form.Get("html"); source != "" {
+		page.HTML, page.Text, wrongText = richOf(source)
+	} else {
+		page.Plain = true
+	}
+	rich := ""
+	if plain := form.Get("plain"); plain != "" {
+		if plain == "1" {
+			page.HTML, page.Plain, wrongText = "", true, nil
+		} else {
+			rich = "&rich=1"
+		}
+		if err := s.host.SetPreference(ctx, preferPlain, strings.Trim(plain, " 0")); err != nil {
+			s.log.InfoContext(ctx, "preference not kept", "error", err)
+		}
+	}
 	if form.Get("action") == "discard" {
 		return s.discard(w, r, page)
 	}
@@ -45,7 +62,7 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 	later, unclear := s.laterOf(form)
 	sending := form.Get("action") == "send" || !later.IsZero() || unclear != nil
 	o, wrong := s.outgoing(ctx, who, page, form, r.MultipartForm, sending)
-	wrong = first(wrong, unclear)
+	wrong = first(first(wrong, wrongText), unclear)
 	switch {
 	case err != nil:
 		wrong = &problem{key: "webmail.compose.down", status: http.StatusServiceUnavailable, cause: err}
@@ -67,7 +84,7 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 				return s.autosaved(w, at, o)
 			}
 			if err == nil {
-				return web.Redirect(w, r, "/mail/compose?saved=1&draft="+url.QueryEscape(at.path()))
+				return web.Redirect(w, r, "/mail/compose?saved=1&draft="+url.QueryEscape(at.path())+rich)
 			}
 			wrong = &problem{key: "webmail.compose.draftfailed", status: http.StatusBadGateway, cause: err}
 		}
@@ -135,7 +152,7 @@ func pageOf(form url.Values) *templates.WebmailCompose {
 // everything that could be read, to be put aside.
 func (s *service) outgoing(ctx context.Context, who owner, page *templates.WebmailCompose, form url.Values, upload *multipart.Form, sending bool) (*outgoing, *problem) {
 	person := s.person(ctx)
-	o := &outgoing{id: page.ID, from: address{person.Name, person.Mail}, subject: page.Subject, text: page.Text,
+	o := &outgoing{id: page.ID, from: address{person.Name, person.Mail}, subject: page.Subject, text: page.Text, html: page.HTML,
 		references: messageIDs(page.References), source: page.Source, kind: page.Kind, typed: map[string]string{}}
 	if ids := messageIDs(page.InReplyTo); len(ids) > 0 {
 		o.inReplyTo = ids[0]

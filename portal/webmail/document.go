@@ -126,15 +126,7 @@ func (s *service) richBody(ctx context.Context, who owner, m *message, images, r
 		if err != nil {
 			return sanitized{}, err
 		}
-		inline = func(cid string) (string, []byte) {
-			if unescaped, err := url.PathUnescape(cid); err == nil {
-				cid = unescaped
-			}
-			if p := m.body.byID[cid]; p != nil {
-				return p.mediaType, carried[p.section()]
-			}
-			return "", nil
-		}
+		inline = m.inline(carried)
 	}
 	from := sources{inline: inline, compose: s.composeAddress()}
 	if remote && s.showsPictures() {
@@ -167,6 +159,19 @@ func (s *service) showsPictures() bool { return s.apart() && !s.config.Content.N
 
 // inlineImages reads the pictures that the HTML names, all in one command, as
 // far as they fit in a document.
+// inline finds the picture of a cid: (RFC 2392) among those carried, by section.
+func (m *message) inline(carried map[string][]byte) func(cid string) (string, []byte) {
+	return func(cid string) (string, []byte) {
+		if unescaped, err := url.PathUnescape(cid); err == nil {
+			cid = unescaped
+		}
+		if p := m.body.byID[cid]; p != nil {
+			return p.mediaType, carried[p.section()]
+		}
+		return "", nil
+	}
+}
+
 func (s *service) inlineImages(ctx context.Context, who owner, m *message, source string) (map[string][]byte, error) {
 	images := map[string][]byte{}
 	var wanted []*part

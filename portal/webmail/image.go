@@ -32,6 +32,13 @@ func (s *sanitizer) image(t nethtml.Token) {
 		}
 	}
 	data := s.picture(source)
+	if s.narrow {
+		kept = nil
+	}
+	if data == "" && s.narrow {
+		s.text(alt)
+		return
+	}
 	if data == "" {
 		s.blocked(source, alt, kept)
 		return

@@ -106,6 +106,7 @@ type fakePortal struct {
 	ended  atomic.Bool
 
 	mandates atomic.Int64
+	chosen   sync.Map
 	gone     string // of these nobody is signed in
 }
 
@@ -155,6 +156,18 @@ func (f *fakePortal) People(_ context.Context, text string) (found []portal.Coll
 func (f *fakePortal) Mandate(w http.ResponseWriter, r *http.Request, next string) error {
 	f.mandates.Add(1)
 	return web.Redirect(w, r, next)
+}
+
+// Preference and SetPreference keep what one person chose.
+func (f *fakePortal) Preference(ctx context.Context, name string) (string, error) {
+	v, _ := f.chosen.Load(personOf(ctx).Sub + " " + name)
+	text, _ := v.(string)
+	return text, nil
+}
+
+func (f *fakePortal) SetPreference(ctx context.Context, name, value string) error {
+	f.chosen.Store(personOf(ctx).Sub+" "+name, value)
+	return nil
 }
 
 // EndMandates gives back what Mandate gave.

@@ -67,6 +67,7 @@ type sources struct {
 	inline  func(cid string) (mediaType string, data []byte) // an image of the message, nil when there is none
 	compose string                                           // address that mailto: links lead to
 	fetch   func(address string) string                      // where a remote picture is had, "" for nowhere; nil: none is
+	narrow  bool                                             // only what people write themselves is kept (rich.go)
 }
 
 // linkState is the link being written: where it leads and what it says.
@@ -84,8 +85,12 @@ func sanitize(source string, inline func(cid string) (string, []byte), compose s
 
 func sanitizeFrom(source string, from sources) sanitized {
 	s := &sanitizer{hosts: map[string]bool{}, sources: from}
-	if len(source) > maxDocument {
-		source = strings.ToValidUTF8(source[:maxDocument], "")
+	most := maxDocument
+	if from.narrow {
+		most = maxWritten
+	}
+	if len(source) > most {
+		source = strings.ToValidUTF8(source[:most], "")
 		s.result.Cut = true
 	}
 	s.walk(nethtml.NewTokenizer(strings.NewReader(source)))
@@ -134,6 +139,8 @@ func (s *sanitizer) walk(z *nethtml.Tokenizer) {
 				}
 			case t.Data == "body":
 				s.body(t)
+			case s.narrow && t.Data != "img" && !written[t.Data]:
+				s.unwrap(t.Data)
 			case allowed[t.Data]:
 				s.start(t)
 			}
@@ -188,7 +195,7 @@ func (s *sanitizer) start(t nethtml.Token) {
 	}
 	s.out.WriteString("<" + t.Data)
 	for _, a := range t.Attr {
-		if value, ok := s.attribute(t.Data, a); ok {
+		if value, ok := s.attribute(t.Data, a); ok && !s.narrow {
 			s.write(a.Key, value)
 		}
 	}
@@ -198,6 +205,16 @@ func (s *sanitizer) start(t nethtml.Token) {
 	s.out.WriteString(">")
 	if !void[t.Data] {
 		s.open = append(s.open, t.Data)
+	}
+}
+
+// unwrap leaves out an element that is not kept, and not the line that it is.
+func (s *sanitizer) unwrap(name string) {
+	if name == "tr" || name == "table" || name == "h4" || name == "h5" || name == "h6" {
+		s.out.WriteString("<br>")
+	}
+	if name == "td" || name == "th" {
+		s.out.WriteString(" ")
 	}
 }
 
@@ -338,6 +355,12 @@ func (s *sanitizer) anchor(t nethtml.Token) {
 			continue
 		}
 		address := browserURL(a.Val)
+		if s.narrow {
+			if target := writtenLink(address); target != "" {
+				s.write("href", target)
+			}
+			return
+		}
 		target, host := linkTarget(address, s.compose)
 		if target == "" {
 			return

@@ -57,6 +57,8 @@ type host interface {
 	People(ctx context.Context, text string) ([]portal.Colleague, error)
 	Mandate(w http.ResponseWriter, r *http.Request, next string) error
 	EndMandates(ctx context.Context, person string) error
+	Preference(ctx context.Context, name string) (string, error)
+	SetPreference(ctx context.Context, name, value string) error
 }
 
 // service holds the parts of the module.
@@ -181,7 +183,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/{$}", s.inbox)
 	page("GET /mail/badge", s.badge)
 	page("GET /mail/compose", s.compose)
-	page("POST /mail/compose", web.MaxBody(maxUpload+1<<20, s.composed))
+	page("POST /mail/compose", web.MaxBody(maxUpload+maxWritten+1<<20, s.composed))
 	page("GET /mail/search", s.search)
 	page("GET /mail/recipients", s.recipients)
 	page("GET /mail/events", s.events)

@@ -373,6 +373,11 @@ if (form) {
     },
     true,
   );
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit(form.querySelector('button[name="action"][value="send"]'));
+  });
   addEventListener("pageshow", () => (leaving = false));
   addEventListener("beforeunload", (event) => {
     if (!leaving && state() !== before) event.preventDefault();
