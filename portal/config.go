@@ -48,6 +48,17 @@ type MailConfig struct {
 	Connections   int           `yaml:"max_connections"`  // per person; default 4
 	Undo          time.Duration `yaml:"undo"`             // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
 	Content       ContentConfig `yaml:"content"`
+	Files         FilesConfig   `yaml:"files"`
+}
+
+// FilesConfig is about files that are too large for a message: links lead to them.
+type FilesConfig struct {
+	Dir       string `yaml:"dir"`       // where they are kept, the same folder for every replica; empty: not offered
+	Threshold int64  `yaml:"threshold"` // bytes from which a file becomes a link; default 10485760
+	MaxFile   int64  `yaml:"max_file"`  // bytes of one; default 2147483648
+	Total     int64  `yaml:"total"`     // bytes of all of one person; default 10737418240
+	Days      int    `yaml:"days"`      // how long a link holds at most; default 30
+	Clamd     string `yaml:"clamd"`     // virus scanner: unix:PATH or host:port; empty: none looks
 }
 
 // ContentConfig is the origin of its own where strangers' documents are shown.
@@ -161,6 +172,19 @@ func (c Config) Validate() []error {
 func (c MailConfig) validate(bad func(key, format string, args ...any)) {
 	if c.Undo > mostUndo {
 		bad("mail.undo", "is at most %s", mostUndo)
+	}
+	if f := c.Files; f.Dir != "" {
+		for key, n := range map[string]int64{"threshold": f.Threshold, "max_file": f.MaxFile, "total": f.Total, "days": int64(f.Days)} {
+			if n < 0 {
+				bad("mail.files."+key, "is not below zero")
+			}
+		}
+		if f.MaxFile > 0 && f.Total > 0 && f.MaxFile > f.Total {
+			bad("mail.files.max_file", "is more than all files together (mail.files.total)")
+		}
+		if _, _, err := net.SplitHostPort(f.Clamd); f.Clamd != "" && err != nil && !strings.HasPrefix(f.Clamd, "unix:/") {
+			bad("mail.files.clamd", "%q is neither unix:/PATH nor host:port", f.Clamd)
+		}
 	}
 	if c.IMAP == "" && c.Submission == "" {
 		return

@@ -160,6 +160,9 @@ func (p *Portal) Close() { p.background.Wait() }
 // Site is the web site that the pages belong to.
 func (p *Portal) Site() *web.Site { return p.site }
 
+// Public is a page for whoever has its address.
+func (p *Portal) Public(h web.Handler) http.Handler { return p.site.Browser(h) }
+
 // DB is the portal's database, for the tables of the modules.
 func (p *Portal) DB() *db.DB { return p.db }
 

@@ -45,7 +45,11 @@ type WebmailCompose struct {
 	To, Cc, Bcc             string
 	Subject, Text           string
 	HTML                    string // what the editor begins with
-	Plain                   bool   // plain text is written, without the editor
+	Threshold, UploadMost   int64  // bytes from which a file, and all of them, become links; 0: they do not
+	Links                   []MailLink
+	LinkCode, LinkDays      string
+	LinkChoices             []int
+	Plain                   bool // plain text is written, without the editor
 	Kept                    []MailKept
 	Back                    string // where "cancel" leads
 	More                    bool   // Cc and Bcc are shown open
@@ -256,6 +260,44 @@ type MailLater struct {
 	ID, Subject, To string
 	At              time.Time
 }
+
+// MailLink is a large file that goes along as a link. Part is how much of it is
+// here, in percent; State is "receiving", "checking", "ready" or "refused".
+type MailLink struct {
+	ID, Name, Size, State string
+	Part                  int
+}
+
+// WebmailFiles lists the files that somebody shares by link.
+type WebmailFiles struct {
+	Layout
+	Folders    []MailFolder
+	Files      []MailShared
+	Used, Most string
+	Done       string // "removed" or ""
+}
+
+func (WebmailFiles) Template() string { return "webmail_files.html" }
+
+// MailShared is one of them. Link is "" for one that was not sent.
+type MailShared struct {
+	ID, Name, Size, State, To, Subject, Link, Virus string
+	Ends                                            time.Time
+	Downloads                                       int
+	Code                                            bool
+}
+
+// WebmailGuest is the page that a link leads to, for whoever has it.
+type WebmailGuest struct {
+	Layout
+	Name, Size, From, Action string
+	Ends                     time.Time
+	Code                     bool
+	Unseen                   bool // too large for the virus scanner
+	Error                    string
+}
+
+func (WebmailGuest) Template() string { return "webmail_guest.html" }
 
 // MailMoment is a time to choose; Value is "2006-01-02T15:04".
 type MailMoment struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -176,6 +177,30 @@ func (c *camera) inside() []step {
 			return c.submit(`.mail-later button[value^="later/"]`)
 		}},
 		{"mail-scheduled-list", to("/mail/")},
+		{"mail-files-none", to("/mail/files")},
+		{"mail-link", func() error {
+			if err := c.fill("La vidéo", ""); err != nil {
+				return err
+			}
+			large := filepath.Join(os.TempDir(), "beffroi-screens-video.mp4")
+			if err := os.WriteFile(large, nil, 0o600); err != nil {
+				return err
+			}
+			defer os.Remove(large)
+			if err := os.Truncate(large, 30<<20); err != nil {
+				return err
+			}
+			return c.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), []string{large}), chromedp.WaitVisible(chromedp.CSS(".mail-link progress[hidden]+.hint")))
+		}},
+		{"mail-link-sent", func() error { return c.submit(`button[name="action"][value="send"]`) }},
+		{"mail-files", to("/mail/files")},
+		{"mail-guest", func() error {
+			link := c.attribute(".mail-linkfield", "value")
+			if link == "" {
+				return errors.New("no link on the page")
+			}
+			return c.open(link)
+		}},
 		{"mail-compose", to("/mail/compose")},
 		{"mail-recipients", func() error {
 			if err := c.open(c.portal + "/mail/compose"); err != nil {
@@ -420,7 +445,7 @@ func (c *camera) fill(subject, text string) error {
 	if err := c.open(c.portal + "/mail/compose?to=sarah.smith%40academie.test"); err != nil {
 		return err
 	}
-	return c.do(chromedp.SetValue(chromedp.CSS("#subject"), subject), chromedp.SetValue(chromedp.CSS("#text"), text))
+	return c.do(chromedp.SetValue(chromedp.CSS("#subject"), subject), chromedp.WaitVisible(chromedp.CSS(".mail-rich")), chromedp.Focus(chromedp.CSS(".mail-rich")), chromedp.KeyEvent(text))
 }
 
 // newsletter opens the first message of the inbox that has remote pictures.

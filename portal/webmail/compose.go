@@ -1,6 +1,7 @@
 package webmail
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -8,6 +9,8 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,6 +100,13 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	who := s.person(ctx)
 	page.From = templates.MailAddress{Name: who.Name, Mail: who.Mail}
 	page.Moments = s.moments(l)
+	if s.large != nil {
+		page.Threshold, page.UploadMost, page.LinkChoices = s.config.Files.Threshold, maxUpload, slices.DeleteFunc(slices.Clone(linkDays), func(n int) bool { return n > s.config.Files.Days })
+		if !slices.Contains(page.LinkChoices, s.config.Files.Days) {
+			page.LinkChoices = append(page.LinkChoices, s.config.Files.Days)
+		}
+		page.LinkDays = cmp.Or(page.LinkDays, strconv.Itoa(s.config.Files.Days))
+	}
 	page.JS = append([]string{"dist/editor.js"}, page.JS...)
 	if page.HTML == "" {
 		page.HTML = richText(page.Text)
@@ -285,6 +295,13 @@ func (s *service) fillWritten(ctx context.Context, who owner, page *templates.We
 		if _, err := parsePath(source); err == nil && (kind == "reply" || kind == "forward") {
 			page.Kind, page.Source = kind, source
 		}
+	}
+	if s.large != nil {
+		links, err := s.linked(ctx, strings.Fields(m.header.get("x-beffroi-links")))
+		if err != nil {
+			return err
+		}
+		page.Links = s.linkViews(ctx, links)
 	}
 	if id := m.header.get("x-beffroi-composition"); validCompositionID(id) {
 		state, _, err := s.state(ctx, s.person(ctx).Sub, id)

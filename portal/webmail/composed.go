@@ -59,18 +59,30 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 		return s.discard(w, r, page)
 	}
 	who, err := s.owner(ctx)
+	links, errLinks := s.linked(ctx, form["link"])
+	if errLinks != nil {
+		return errLinks
+	}
+	page.Links, page.LinkCode, page.LinkDays = s.linkViews(ctx, links), cleanLine(form.Get("link_code")), form.Get("link_days")
 	later, unclear := s.laterOf(form)
 	sending := form.Get("action") == "send" || !later.IsZero() || unclear != nil
 	o, wrong := s.outgoing(ctx, who, page, form, r.MultipartForm, sending)
+	for _, f := range links {
+		o.links = append(o.links, f.id)
+	}
 	wrong = first(first(wrong, wrongText), unclear)
 	switch {
 	case err != nil:
 		wrong = &problem{key: "webmail.compose.down", status: http.StatusServiceUnavailable, cause: err}
-	case sending && wrong == nil && form.Get("sure") == "" && len(o.files) == 0 && promisesFile(page.Subject, page.Text):
+	case sending && wrong == nil && form.Get("sure") == "" && len(o.files)+len(links) == 0 && promisesFile(page.Subject, page.Text):
 		wrong = &problem{key: "webmail.compose.nofile", status: 422, cause: errors.New("a file is promised and none is there")}
 		page.Sure = true
 	case sending && wrong == nil:
-		wrong = s.send(w, r, page, o, later)
+		final := *o // with the links, that the composition itself does not hold
+		code, days := s.linkOptions(form.Get("link_code"), form.Get("link_days"))
+		if wrong = s.addLinks(ctx, &final, links, code, days); wrong == nil {
+			wrong = s.send(w, r, page, &final, later)
+		}
 		if wrong == nil {
 			return nil
 		}

@@ -478,5 +478,6 @@ func (m *Module) Sweep(ctx context.Context) (int64, error) {
 			return 0, err
 		}
 	}
-	return int64(len(gone)), nil
+	files, err := s.sweepFiles(ctx)
+	return int64(len(gone)) + files, err
 }

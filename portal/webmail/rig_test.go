@@ -152,6 +152,9 @@ func (f *fakePortal) People(_ context.Context, text string) (found []portal.Coll
 	return found, nil
 }
 
+// Public asks for nobody.
+func (f *fakePortal) Public(h web.Handler) http.Handler { return f.site.Browser(h) }
+
 // Mandate is given at once.
 func (f *fakePortal) Mandate(w http.ResponseWriter, r *http.Request, next string) error {
 	f.mandates.Add(1)
@@ -214,12 +217,16 @@ func newRig(t testing.TB) *rig { t.Helper(); return newRigShowing(t, "") }
 // newRigApart shows strangers' documents on an origin apart.
 func newRigApart(t testing.TB) *rig { t.Helper(); return newRigShowing(t, elsewhere) }
 
-func newRigShowing(t testing.TB, content string) *rig {
+func newRigShowing(t testing.TB, content string, changes ...func(*portal.MailConfig)) *rig {
 	t.Helper()
 	k := newTokens(t)
 	address := strings.Replace(k.server.URL, "http://", "http://imap:secret@", 1) + "/introspect"
 	d := testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: address})
-	r := newRigAt(t, k, portal.MailConfig{IMAP: d.IMAP, IMAPTLS: "starttls", Submission: d.Submission, SubmissionTLS: "starttls", Sieve: d.Sieve, CAFile: d.CAFile, Timeout: 5 * time.Second, Content: portal.ContentConfig{BaseURL: content}})
+	c := portal.MailConfig{IMAP: d.IMAP, IMAPTLS: "starttls", Submission: d.Submission, SubmissionTLS: "starttls", Sieve: d.Sieve, CAFile: d.CAFile, Timeout: 5 * time.Second, Content: portal.ContentConfig{BaseURL: content}}
+	for _, change := range changes {
+		change(&c)
+	}
+	r := newRigAt(t, k, c)
 	r.dovecot = d
 	return r
 }

@@ -30,6 +30,7 @@ import (
 	"beffroi/internal/secret"
 	"beffroi/internal/web"
 	"beffroi/portal"
+	"beffroi/portal/webmail/bigfile"
 )
 
 // Dependencies are the parts that New needs.
@@ -55,6 +56,7 @@ type host interface {
 	Of(ctx context.Context, person string) (context.Context, error)
 	Check(ctx context.Context) error
 	People(ctx context.Context, text string) ([]portal.Colleague, error)
+	Public(h web.Handler) http.Handler
 	Mandate(w http.ResponseWriter, r *http.Request, next string) error
 	EndMandates(ctx context.Context, person string) error
 	Preference(ctx context.Context, name string) (string, error)
@@ -69,6 +71,8 @@ type service struct {
 	config     portal.MailConfig
 	submission endpoint
 	sieve      endpoint // no address: no filters
+	large      bigfile.Store
+	scanner    *bigfile.Scanner
 	pools      *Pools
 	watchers   *Pools // connections that wait for new mail, one of each person
 	live       live
@@ -154,6 +158,9 @@ func New(d Dependencies) (*Module, error) {
 			return nil, err
 		}
 	}
+	if err := s.openFiles(); err != nil {
+		return nil, err
+	}
 	s.pools = newPools(imap, limits{perPerson: c.Connections, total: 1000, idle: 4 * time.Minute, use: c.Timeout}, s.now)
 	s.watchers = newPools(imap, limits{perPerson: 1, total: watchMost, idle: time.Minute, use: watchLife}, s.now)
 	s.summaries.now, s.badges.now = s.now, s.now
@@ -201,6 +208,18 @@ func (s *service) mount(h host, mux web.Mux) {
 		page("POST /mail/filters/edit", s.postFilter)
 		page("GET /mail/absence", s.showAbsence)
 		page("POST /mail/absence", s.postAbsence)
+	}
+	if s.large != nil {
+		page("GET /mail/files", s.showFiles)
+		page("POST /mail-files", s.beginFile)
+		page("GET /mail-files/{id}", s.fileAt)
+		page("PATCH /mail-files/{id}", web.MaxBody(pieceMost+1, s.filePiece))
+		page("DELETE /mail-files/{id}", s.dropFile)
+		page("POST /mail-files/{id}/check", s.checkAgain)
+		page("POST /mail-files/{id}/remove", s.dropFile)
+		mux.Handle("GET /f/{token}", h.Public(s.showGuest))
+		mux.Handle("POST /f/{token}", h.Public(s.giveFile))
+		mux.Handle("GET /f/{token}/file", h.Public(s.giveFile))
 	}
 	page("GET /mail/labels", s.showLabels)
 	page("POST /mail/labels", s.postLabels)

@@ -386,3 +386,112 @@ if (form) {
     if (document.hidden) later(0); // the laptop is being closed
   });
 }
+
+// ── a file too large for a message goes ahead in pieces, and becomes a link ────
+const links = document.querySelector("[data-mail-links]");
+if (links && form) {
+  const PIECE = 4 << 20;
+  const field = form.querySelector('input[type="file"][name="files"]');
+  const list = links.querySelector("ul");
+  const threshold = Number(links.dataset.threshold);
+  const most = Number(links.dataset.most);
+  const running = new Set();
+  const icon = form.querySelector(".mail-send use")?.getAttribute("href").replace(/#.*/, "");
+  async function ask(address, options) {
+    const answer = await fetch(address, { redirect: "manual", ...options });
+    if (answer.type === "opaqueredirect" || answer.status === 401) throw new Error("signed out");
+    const said = answer.status === 204 ? {} : await answer.json().catch(() => ({}));
+    if (!answer.ok) throw Object.assign(new Error(said.error ?? String(answer.status)), { said: said.error, status: answer.status });
+    return said;
+  }
+  function row(name) {
+    const li = document.createElement("li");
+    li.className = "mail-link";
+    li.innerHTML = '<svg class="icon" aria-hidden="true"><use></use></svg><span class="clip"></span> <progress max="100" value="0"></progress> <span class="hint" role="status"></span><button type="button" class="btn btn-s" hidden></button><button type="button" class="btn btn-s btn-quiet" data-take-off></button>';
+    li.querySelector("use").setAttribute("href", icon + "#link");
+    li.querySelector(".clip").textContent = name;
+    li.querySelector("progress").setAttribute("aria-label", name);
+    li.querySelector("[data-take-off]").textContent = links.dataset.remove;
+    list.append(li);
+    links.querySelector(".mail-linkset").hidden = false;
+    return li;
+  }
+  async function upload(file, li) {
+    const [bar, said, again] = [li.querySelector("progress"), li.querySelector(".hint"), li.querySelector("button[hidden], button:not([data-take-off])")];
+    again.hidden = true;
+    bar.hidden = false;
+    running.add(li);
+    try {
+      let at;
+      if (li.dataset.id) at = await ask("/mail-files/" + li.dataset.id);
+      else {
+        at = await ask("/mail-files", { method: "POST", body: new URLSearchParams({ name: file.name, type: file.type, size: String(file.size) }) });
+        li.dataset.id = at.id;
+        const hidden = document.createElement("input");
+        hidden.type = "hidden";
+        hidden.name = "link";
+        hidden.value = at.id;
+        li.prepend(hidden);
+        form.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+      for (let failures = 0; at.state === "receiving" && li.isConnected; ) {
+        try {
+          if (at.offset + PIECE >= file.size) said.textContent = links.dataset.checking;
+          at = await ask("/mail-files/" + at.id, { method: "PATCH", headers: { "Upload-Offset": String(at.offset), "Content-Type": "application/offset+octet-stream" }, body: file.slice(at.offset, at.offset + PIECE) });
+          failures = 0;
+        } catch (error) {
+          if (error.said && error.status !== 409 || ++failures > 5) throw error;
+          await new Promise((done) => setTimeout(done, 1000 * failures)); // the line may come back
+          at = await ask("/mail-files/" + at.id);
+        }
+        bar.value = (at.offset * 100) / file.size;
+        if (at.state === "receiving") said.textContent = Math.floor(bar.value) + " %";
+      }
+      if (at.state === "checking") at = await ask(`/mail-files/${at.id}/check`, { method: "POST" });
+      bar.hidden = true;
+      said.textContent = Math.ceil(file.size / 1e6).toLocaleString(document.documentElement.lang) + (document.documentElement.lang === "fr" ? " Mo" : " MB");
+    } catch (error) {
+      said.textContent = error.said ?? links.dataset.failed;
+      again.textContent = links.dataset.resume;
+      again.hidden = error.status === 413 || error.status === 422 || error.status === 507;
+      again.onclick = () => upload(file, li);
+      if (again.hidden) li.querySelector("input")?.remove();
+    } finally {
+      running.delete(li);
+    }
+  }
+  field.addEventListener("change", () => {
+    const stay = new DataTransfer();
+    let sum = 0;
+    const large = [];
+    for (const file of field.files) {
+      if (file.size > threshold || sum + file.size > most) large.push(file);
+      else {
+        sum += file.size;
+        stay.items.add(file);
+      }
+    }
+    if (!large.length) return;
+    field.files = stay.files;
+    large.reduce((before, file) => {
+      const li = row(file.name);
+      return before.then(() => li.isConnected && upload(file, li));
+    }, Promise.resolve());
+  });
+  list.addEventListener("click", (event) => {
+    const li = event.target.closest("[data-take-off]")?.closest("li");
+    if (!li) return;
+    if (li.dataset.id) fetch("/mail-files/" + li.dataset.id, { method: "DELETE" });
+    li.remove();
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.target !== form) return;
+    const action = event.submitter?.value ?? "";
+    if (!running.size || !(action === "send" || action.startsWith("later"))) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const live = document.getElementById("live");
+    if (live) live.textContent = links.dataset.waiting;
+  }, true);
+}

@@ -370,6 +370,7 @@ portal:
   mail:
     imap: {{.IMAP}}
     imap_tls: none
+    files: {dir: {{.Dir}}/files}
     submission: {{.Submission}}
     submission_tls: none
     content: {base_url: "{{.Content}}", listen: {{.ContentAddr}}}
