@@ -69,7 +69,7 @@ func TestPeopleWorkInTheBrowser(t *testing.T) {
 	marie.to("document.querySelector('textarea[name=text]')", chromedp.Click(chromedp.CSS(`main a[href*="reply="]`)))
 	marie.accessible("the page to write on")
 	marie.do(chromedp.SetValue(chromedp.CSS("input[name=to]"), "sarah.smith@academie.test"), chromedp.SetValue(chromedp.CSS("input[name=subject]"), subject),
-		chromedp.SendKeys(chromedp.CSS("textarea[name=text]"), "Bonjour Sarah, jeudi me convient. "))
+		chromedp.SendKeys(chromedp.CSS(".mail-rich"), "Bonjour Sarah, jeudi me convient. "))
 	marie.until(`document.querySelector("[data-mail-saved]:not([hidden])")?.textContent.includes("Brouillon enregistré")`) // by itself
 	marie.to("!document.querySelector('textarea[name=text]')", chromedp.Click(chromedp.CSS(`button[name=action][value=send]`)))
 	marie.until(`document.querySelector('#outbox button[value="undo"]')`)

@@ -202,6 +202,12 @@ func (o *outgoing) writeRich(b *bytes.Buffer) {
 	b.WriteString("\r\n--" + alternative + "--\r\n")
 }
 
+// formatting is what text alone cannot say.
+var formatting = regexp.MustCompile(`<(?:a|b|code|em|h1|h2|h3|hr|i|img|ol|pre|s|strong|u|ul)[ >]`)
+
+// unformatted tells whether HTML of editable is lines and quotes only.
+func unformatted(markup string) bool { return !formatting.MatchString(markup) }
+
 // richOf takes what was written in the editor from the form: clean HTML, and as
 // text. Pictures that are too large are a problem, not lost in silence.
 func richOf(source string) (markup, text string, wrong *problem) {

@@ -181,6 +181,25 @@ func TestARichMessageIsSentWithItsPictures(t *testing.T) {
 	}
 }
 
+func TestWhatHasNoFormIsSentAsText(t *testing.T) {
+	r := newRig(t)
+	b := r.browser("mdupont")
+	f := b.write("jmartin@academie.test", "Simple", "")
+	f.Set("html", "<div>Bonjour,</div><div><br></div><div>à demain &lt;3</div><blockquote><div>oui</div></blockquote>")
+	f.Set("action", "send")
+	b.upload(f, nil)
+	raw := r.waitFor("jmartin", 1)[0]
+	_, root := parseMessage([]byte(raw))
+	if body := pickBody(root); body.html != nil || strings.ReplaceAll(decodeText(body.plain), "\r", "") != "Bonjour,\n\nà demain <3\n> oui\n" {
+		t.Fatal(raw)
+	}
+	for _, kept := range []string{`<a href="https://a.test">x</a>`, "<b>x</b>", "<ul><li>x</li></ul>", `<img src="data:image/png;base64,AA==" alt="">`, "<hr>"} {
+		if unformatted("<div>" + kept + "</div>") {
+			t.Errorf("%s is lost", kept)
+		}
+	}
+}
+
 func TestPlainTextIsAChoiceThatStays(t *testing.T) {
 	r := newRig(t)
 	r.dovecot.Deliver("mdupont", strings.Replace(simple, "text/plain", "text/html", 1))
