@@ -49,6 +49,7 @@ type WebmailCompose struct {
 	Links                   []MailLink
 	LinkCode, LinkDays      string
 	LinkChoices             []int
+	Inserts                 []MailInsert
 	Plain                   bool // plain text is written, without the editor
 	Kept                    []MailKept
 	Back                    string // where "cancel" leads
@@ -304,6 +305,28 @@ type MailMoment struct {
 	Label, Value string
 	At           time.Time
 }
+
+// WebmailTexts lists signatures and templates, with the form of one: Kind is
+// "signature" or "template", ID "" for a new one.
+type WebmailTexts struct {
+	Layout
+	Folders               []MailFolder
+	Signatures, Templates []MailText
+	Kind, ID              string
+	Edit                  MailText
+	Error, Done           string
+}
+
+func (WebmailTexts) Template() string { return "webmail_texts.html" }
+
+// MailText is a signature or a template.
+type MailText struct {
+	ID, Kind, Name, Subject, Text string
+	New, Answer                   bool // of new messages, of answers
+}
+
+// MailInsert is a text that can be put into a message.
+type MailInsert struct{ ID, Name, Subject, Text, HTML string }
 
 // WebmailShares lists the mailboxes that can be shared; Href leads to WebmailShare.
 type WebmailShares struct {

@@ -37,15 +37,25 @@ func (s *service) compose(w http.ResponseWriter, r *http.Request) error {
 		var err error
 		switch {
 		case q.Has("reply"):
-			err = s.composeReply(ctx, who, page, q.Get("reply"), q.Get("all") != "")
+			if err = s.composeReply(ctx, who, page, q.Get("reply"), q.Get("all") != ""); err == nil {
+				err = s.sign(ctx, page, true)
+			}
 		case q.Has("forward"):
-			err = s.composeForward(ctx, who, page, q.Get("forward"))
+			if err = s.composeForward(ctx, who, page, q.Get("forward")); err == nil {
+				err = s.sign(ctx, page, true)
+			}
 		case q.Has("draft"):
 			err = s.composeDraft(ctx, who, page, q.Get("draft"))
 		case q.Has("outbox"):
 			err = s.composeKept(ctx, page, q.Get("outbox"))
 		default:
 			composeNew(page, q)
+			if q.Has("template") {
+				err = s.useTemplate(ctx, page, q.Get("template"))
+			}
+			if err == nil {
+				err = s.sign(ctx, page, false)
+			}
 		}
 		if err != nil {
 			return err
@@ -99,6 +109,9 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	}
 	who := s.person(ctx)
 	page.From = templates.MailAddress{Name: who.Name, Mail: who.Mail}
+	if page.Inserts, err = s.keptTexts(ctx); err != nil {
+		return err
+	}
 	page.Moments = s.moments(l)
 	if s.large != nil {
 		page.Threshold, page.UploadMost, page.LinkChoices = s.config.Files.Threshold, maxUpload, slices.DeleteFunc(slices.Clone(linkDays), func(n int) bool { return n > s.config.Files.Days })

@@ -50,6 +50,7 @@ func (s *service) showSettings(w http.ResponseWriter, r *http.Request) error {
 		{"absence", "clock", "/mail/absence", s.sieve.address != ""},
 		{"filters", "list", "/mail/filters", s.sieve.address != ""},
 		{"files", "link", "/mail/files", s.large != nil},
+		{"texts", "edit", "/mail/texts", true},
 		{"labels", "flag", "/mail/labels", true},
 		{"shares", "users", "/mail/shares", shares},
 		{"senders", "image", "/mail/pictures", true},

@@ -221,6 +221,8 @@ func (s *service) mount(h host, mux web.Mux) {
 		mux.Handle("POST /f/{token}", h.Public(s.giveFile))
 		mux.Handle("GET /f/{token}/file", h.Public(s.giveFile))
 	}
+	page("GET /mail/texts", s.showTexts)
+	page("POST /mail/texts", s.postTexts)
 	page("GET /mail/labels", s.showLabels)
 	page("POST /mail/labels", s.postLabels)
 	page("GET /mail/pictures", s.showSenders)

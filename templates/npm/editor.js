@@ -76,6 +76,12 @@ function start() {
     editor.focus();
   });
 
+  for (const button of form.querySelectorAll("[data-mail-insert]"))
+    button.addEventListener("click", () => {
+      editor.focus();
+      editor.insertHTML(button.dataset.html);
+    });
+
   // ── pictures: chosen, pasted or dropped; other files are attached ────────────
   async function shrink(file) {
     const picture = await createImageBitmap(file);

@@ -80,9 +80,9 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => location.reload());
 
-// ── keys: j and k walk, r a f e u act, c writes, # throws away ──────────────
+// ── keys: "?" shows them ─────────────────────────────────────────────────────
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
   const press = (selector) => {
     const el = document.querySelector(selector);
     if (el) event.preventDefault();
@@ -105,6 +105,8 @@ document.addEventListener("keydown", (event) => {
     case "f": return press("[data-key-f]");
     case "e": return press("[data-key-e]");
     case "u": return press("[data-key-u]");
+    case "s": return press("[data-key-s]");
+    case "?": return document.querySelector("[data-mail-keys]")?.showModal();
     case "b": {
       press("[data-key-b]");
       return document.querySelector("[data-key-b]")?.parentElement.querySelector(".menu-item")?.focus();
@@ -122,6 +124,8 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+
+document.querySelector("[data-mail-keys-open]")?.addEventListener("click", () => document.querySelector("[data-mail-keys]").showModal());
 
 // ── a message that may be taken back, and what becomes of it ────────────────
 const outbox = document.getElementById("outbox");
@@ -386,6 +390,19 @@ if (form) {
     if (document.hidden) later(0); // the laptop is being closed
   });
 }
+
+// ── templates and signatures: into the text, the subject where there is none ───
+for (const button of document.querySelectorAll("[data-mail-insert]"))
+  button.addEventListener("click", () => {
+    const { subject, text } = form.elements;
+    if (!subject.value) subject.value = button.dataset.subject;
+    if (!form.classList.contains("mail-is-rich")) {
+      text.setRangeText(button.dataset.text, text.selectionStart, text.selectionEnd, "end");
+      text.focus();
+    }
+    button.closest("details").open = false;
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+  });
 
 // ── a file too large for a message goes ahead in pieces, and becomes a link ────
 const links = document.querySelector("[data-mail-links]");
