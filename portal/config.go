@@ -49,6 +49,7 @@ type MailConfig struct {
 	Undo          time.Duration `yaml:"undo"`             // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
 	Content       ContentConfig `yaml:"content"`
 	Files         FilesConfig   `yaml:"files"`
+	AuthservID    string        `yaml:"authserv_id"` // by which the receiving server signs Authentication-Results; empty: no sender is called verified
 }
 
 // FilesConfig is about files that are too large for a message: links lead to them.

@@ -156,6 +156,17 @@ type MailSender struct {
 	Since       time.Time
 }
 
+// WebmailSender is what can be said about who wrote a message, as part of its page.
+// State is "colleague" (verified), "doubtful" (a colleague's address, and not from
+// there), "imitates" (a colleague's name, another's address), "address" (the name
+// shows another address) or "".
+type WebmailSender struct {
+	Layout
+	State, Name, About, Mail string
+}
+
+func (WebmailSender) Template() string { return "webmail_sender" }
+
 // WebmailQuota is how full the mailbox is, as part of a page. Most is "" where
 // there is no limit.
 type WebmailQuota struct {

@@ -30,6 +30,7 @@ const (
 	byInvitation    = "an invitation, or the token of the registration"
 	byLogoutToken   = "a logout token of the provider"
 	byTicket        = "an address that the portal sealed"
+	byLink          = "a link to a file that somebody gave"
 	byInner         = "whoever reaches the inner address"
 )
 
@@ -80,6 +81,8 @@ var inventory = map[string]map[string]string{
 		"GET /mail/{$}": byPortalSession, "GET /mail/badge": byPortalSession, "GET /mail/compose": byPortalSession, "POST /mail/compose": byPortalSession, "GET /mail/search": byPortalSession, "GET /mail/recipients": byPortalSession, "GET /mail/events": byPortalSession, "GET /mail/outbox": byPortalSession, "POST /mail/outbox": byPortalSession,
 		"GET /mail/{box}/{$}": byPortalSession, "POST /mail/{box}/do": byPortalSession, "GET /mail/{box}/{ref}": byPortalSession, "GET /mail/{box}/{ref}/document": byPortalSession,
 		"GET /mail/{box}/{ref}/conversation": byPortalSession, "POST /mail/{box}/{ref}/pictures": byPortalSession, "POST /mail/{box}/{ref}/unsubscribe": byPortalSession, "GET /mail/{box}/{ref}/files.zip": byPortalSession, "GET /mail/pictures": byPortalSession, "POST /mail/pictures": byPortalSession,
+		"GET /mail/scheduled": byPortalSession, "POST /mail/{box}/snooze": byPortalSession, "POST /mail/undo": byPortalSession, "GET /mail/quota": byPortalSession, "GET /mail/settings": byPortalSession, "GET /mail/files": byPortalSession, "POST /mail-files": byPortalSession, "GET /mail-files/{id}": byPortalSession, "PATCH /mail-files/{id}": byPortalSession, "DELETE /mail-files/{id}": byPortalSession, "POST /mail-files/{id}/check": byPortalSession, "POST /mail-files/{id}/remove": byPortalSession, "GET /mail/labels": byPortalSession, "POST /mail/labels": byPortalSession, "GET /mail/texts": byPortalSession, "POST /mail/texts": byPortalSession, "GET /mail/shares": byPortalSession, "GET /mail/{box}/share": byPortalSession, "POST /mail/{box}/share": byPortalSession, "GET /mail/{box}/{ref}/sender": byPortalSession,
+		"GET /f/{token}": byLink, "POST /f/{token}": byLink, "GET /f/{token}/file": byLink,
 		"GET /mail/{box}/{ref}/source": byPortalSession, "GET /mail/{box}/{ref}/part/{section}": byPortalSession,
 		"GET /agenda": byAnyone, "GET /agenda/{$}": byPortalSession, "GET /agenda/badge": byPortalSession, "GET /agenda/new": byPortalSession, "POST /agenda/new": byPortalSession,
 		"POST /agenda/calendars": byPortalSession, "GET /agenda/event/{calendar}/{object}": byPortalSession, "GET /agenda/event/{calendar}/{object}/edit": byPortalSession,
@@ -303,6 +306,10 @@ func TestRow05EveryRouteRefusesWhoeverMayNotCallIt(t *testing.T) {
 			if res := o.call(door, method, path, nil, map[string]string{"Host": strings.TrimPrefix(o.base["portal"], "http://")}); res.StatusCode != http.StatusMisdirectedRequest {
 				t.Errorf("%s under the portal's name: %d", at, res.StatusCode)
 			}
+		case byLink:
+			if res := o.call(door, method, path, body, nil); res.StatusCode != http.StatusNotFound {
+				t.Errorf("%s: %d", at, res.StatusCode)
+			}
 		case byInner:
 			for _, other := range []string{"provider", "portal"} {
 				if res := o.call(other, method, path, nil, nil); res.StatusCode != http.StatusNotFound {
@@ -313,7 +320,7 @@ func TestRow05EveryRouteRefusesWhoeverMayNotCallIt(t *testing.T) {
 			t.Errorf("%s: nobody knows who %q is", at, who)
 		}
 		// A form of another site changes nothing where a cookie could count.
-		if method == http.MethodPost && slices.Contains([]string{byForm, byFlow, bySession, byPortalSession}, who) {
+		if method == http.MethodPost && slices.Contains([]string{byForm, byFlow, bySession, byPortalSession, byLink}, who) {
 			for _, header := range []map[string]string{{"Origin": "https://evil.test"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}} {
 				if res := o.call(door, method, path, body, header); res.StatusCode != http.StatusForbidden {
 					t.Errorf("%s from another site: %d", at, res.StatusCode)

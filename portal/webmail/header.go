@@ -81,6 +81,16 @@ func (h header) get(key string) string {
 	return ""
 }
 
+// count is how often a field stands there.
+func (h header) count(key string) (n int) {
+	for _, f := range h {
+		if f.key == key {
+			n++
+		}
+	}
+	return n
+}
+
 // text is the first value of a field, decoded and fit for showing.
 func (h header) text(key string) string { return cleanLine(decodeWords(h.get(key))) }
 
