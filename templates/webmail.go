@@ -339,6 +339,16 @@ type MailText struct {
 // MailInsert is a text that can be put into a message.
 type MailInsert struct{ ID, Name, Subject, Text, HTML string }
 
+// WebmailEmbedded is a message that is attached to another one.
+type WebmailEmbedded struct {
+	Layout
+	Folders    []MailFolder
+	Back, Save string // the message around it, and its bytes
+	Message    *MailMessage
+}
+
+func (WebmailEmbedded) Template() string { return "webmail_embedded.html" }
+
 // WebmailShares lists the mailboxes that can be shared; Href leads to WebmailShare.
 type WebmailShares struct {
 	Layout

@@ -433,6 +433,8 @@ func (s *service) attachmentView(l i18n.Lang, path string, p *part) templates.Ma
 		f.Icon, f.Preview = "image", f.Href+"?view=1"
 	case p.mediaType == "text/plain", p.mediaType == "application/pdf" && s.apart():
 		f.Preview = f.Href + "?view=1"
+	case embedded(p):
+		f.Icon, f.Preview = "mail", path+"/message/"+p.section()
 	case strings.HasPrefix(p.mediaType, "message/"):
 		f.Icon = "mail"
 	case p.mediaType == "text/calendar":

@@ -236,6 +236,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/{box}/{ref}/document", s.document)
 	page("GET /mail/{box}/{ref}/conversation", s.showConversation)
 	page("GET /mail/{box}/{ref}/sender", s.showSender)
+	page("GET /mail/{box}/{ref}/message/{section}", s.showEmbedded)
 	page("POST /mail/{box}/{ref}/pictures", s.postPictures)
 	page("POST /mail/{box}/{ref}/unsubscribe", s.postUnsubscribe)
 	page("GET /mail/{box}/{ref}/files.zip", s.allFiles)
