@@ -323,6 +323,7 @@ func (s *service) sendLater(w http.ResponseWriter, r *http.Request, page *templa
 	if _, err := s.schedule(ctx, s.person(ctx).Sub, o.id, s.envelopeOf(o, page), raw, at); err != nil {
 		return &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: err}
 	}
+	s.remember(ctx, o)
 	// The message waits as what it is now: its draft would be another one.
 	err := s.with(ctx, func(who owner) error { return s.removeDrafts(ctx, who, o.id, page.Draft) })
 	if err != nil {
@@ -353,6 +354,9 @@ func (s *service) send(w http.ResponseWriter, r *http.Request, page *templates.W
 	fresh, err := s.enqueue(ctx, sub, o.id, s.envelopeOf(o, page), raw, s.config.Undo)
 	if err != nil {
 		return &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: err}
+	}
+	if fresh {
+		s.remember(ctx, o)
 	}
 	answer := func(done string) *problem {
 		s.badges.forget(sub)

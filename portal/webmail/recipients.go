@@ -1,8 +1,10 @@
 package webmail
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"beffroi/internal/web"
@@ -19,13 +21,20 @@ type recipient struct {
 	Value string `json:"value"`
 }
 
-// recipients answers GET /mail/recipients, query q: people of the directory whose
-// name, login or address begins like this. Without the directory the list is
-// empty: the address is typed.
+// recipients answers GET /mail/recipients, query q: those written to before, then
+// people of the directory, whose name, login or address begins like this. Without
+// the directory the list is shorter, and the address is typed.
 func (s *service) recipients(w http.ResponseWriter, r *http.Request) error {
 	q := strings.TrimSpace(cleanLine(r.URL.Query().Get("q")))
 	list := []recipient{}
 	if letters := len([]rune(q)); letters >= 2 && letters <= 60 {
+		before, err := s.writtenTo(r.Context(), q)
+		if err != nil {
+			return err
+		}
+		for _, c := range before[:min(len(before), recipientsShown/2)] {
+			list = append(list, recipient{Name: cmp.Or(c.Name, c.Mail), Mail: c.Mail, Value: address{name: c.Name, mail: c.Mail}.typed()})
+		}
 		people, err := s.host.People(r.Context(), q)
 		if err != nil {
 			s.log.InfoContext(r.Context(), "recipients not completed", "error", err, "request", web.RequestID(r.Context()))
@@ -38,6 +47,10 @@ func (s *service) recipients(w http.ResponseWriter, r *http.Request) error {
 			about := cleanLine(p.Title)
 			if p.School != "" {
 				about = strings.TrimPrefix(about+" · "+cleanLine(p.School), " · ")
+			}
+			if at := slices.IndexFunc(list, func(o recipient) bool { return strings.EqualFold(o.Mail, mail) }); at >= 0 {
+				list[at].About = about
+				continue
 			}
 			list = append(list, recipient{Name: cleanLine(p.Name), Mail: mail, About: about, Value: address{name: cleanLine(p.Name), mail: mail}.typed()})
 		}
