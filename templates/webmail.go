@@ -49,6 +49,7 @@ type WebmailCompose struct {
 	Links                   []MailLink
 	LinkCode, LinkDays      string
 	LinkChoices             []int
+	Receipt                 bool // one is asked for
 	Inserts                 []MailInsert
 	Plain                   bool // plain text is written, without the editor
 	Kept                    []MailKept
@@ -96,12 +97,20 @@ type WebmailSearch struct {
 	Total          int
 	Newer, Older   string
 	Labels         []MailLabel // to choose from
-	Empty          bool        // nothing was looked for
-	Problem        string      // what of the search was not understood
-	Partly, Failed []string    // mailboxes where only names and subjects, or nothing, were looked at
+	Kept           []MailSearchKept
+	IsKept         bool     // this one is among them
+	Empty          bool     // nothing was looked for
+	Problem        string   // what of the search was not understood
+	Partly, Failed []string // mailboxes where only names and subjects, or nothing, were looked at
 }
 
 func (WebmailSearch) Template() string { return "webmail_search.html" }
+
+// MailSearchKept is a search that was kept.
+type MailSearchKept struct {
+	ID, Query, Href string
+	Current         bool
+}
 
 // MailFound is a message that was found.
 type MailFound struct {
@@ -411,6 +420,7 @@ type MailBox struct {
 	Moves    []MailFolder // where messages can be moved to
 	Labels   []MailLabel  // that messages can be given
 	Archived bool         // the archive, or below it
+	Share    string       // where it is opened to colleagues, "" when it cannot be
 	Snooze   string       // where forms go that put messages off, "" when they cannot be
 	Moments  []MailMoment // until when
 	ToName   bool         // rows show recipients, not senders
@@ -483,7 +493,8 @@ type MailMessage struct {
 	Trash           bool // stands in the trash: deleting is final
 	Together        int  // messages of its conversation, 0 when it is alone
 	Labels          []MailLabel
-	Snoozing        bool // a time is asked for, until when it goes out of sight
+	Receipt         string // address that asks for a receipt of reading
+	Snoozing        bool   // a time is asked for, until when it goes out of sight
 }
 
 // Has tells whether the message bears a label.

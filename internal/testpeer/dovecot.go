@@ -33,6 +33,8 @@ type DovecotOptions struct {
 	CacheTokens bool
 	// Quota of each mailbox, as "10M"; "1G" by default.
 	Quota string
+	// FullText keeps a full-text index (Xapian).
+	FullText bool
 }
 
 // DovecotServer is an IMAP and submission server that accepts tokens only (OAUTHBEARER, XOAUTH2). Mailboxes appear when first used, with
@@ -87,7 +89,7 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	if err := os.Chown(filepath.Join(dir, "mail"), mailUID, mailUID); err != nil {
 		t.Fatal(err)
 	}
-	settings := map[string]any{"Dir": dir, "PKI": files, "IMAP": imap, "IMAPS": imaps, "Submission": submission, "LMTP": lmtp, "Doveadm": doveadm, "APIKey": s.APIKey, "Sieve": sieve, "Quota": o.Quota,
+	settings := map[string]any{"Dir": dir, "PKI": files, "IMAP": imap, "IMAPS": imaps, "Submission": submission, "LMTP": lmtp, "Doveadm": doveadm, "APIKey": s.APIKey, "Sieve": sieve, "Quota": o.Quota, "FullText": o.FullText,
 		"RelayHost": relayHost, "RelayPort": relayPort, "IntrospectionURL": o.IntrospectionURL, "Keys": o.Keys, "Issuer": o.Issuer, "Audience": o.Audience, "CacheTokens": o.CacheTokens}
 	for _, name := range []string{"dovecot.conf", "oauth2.conf.ext"} {
 		if err := configure(dir, name, settings); err != nil {
@@ -224,6 +226,15 @@ func (s *DovecotServer) Fill(login string, n int) {
 	own := exec.Command("chown", "-R", fmt.Sprintf("%d:%d", mailUID, mailUID), filepath.Join(s.dir, "mail", login))
 	if out, err := own.CombinedOutput(); err != nil {
 		s.t.Fatalf("chown: %v: %s", err, out)
+	}
+}
+
+// Index reads a login's inbox into the full-text index, and waits for it.
+func (s *DovecotServer) Index(login string) {
+	s.t.Helper()
+	out, err := exec.Command("doveadm", "-c", filepath.Join(s.dir, "dovecot.conf"), "index", "-u", login, "INBOX").CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("index: %v: %s", err, out)
 	}
 }
 

@@ -28,6 +28,7 @@ if [ "${1:-}" != --assets ]; then
 	need_file /usr/lib/dovecot/submission dovecot-submissiond
 	need_file /usr/lib/dovecot/managesieve dovecot-managesieved
 	need_file '/usr/lib/dovecot/modules/lib90_sieve_plugin.so' dovecot-sieve
+	need_file '/usr/lib/dovecot/modules/lib21_fts_xapian_plugin.so' dovecot-fts-xapian
 	need_file /usr/sbin/clamd clamav-daemon
 	need radicale radicale
 	need pdftotext poppler-utils

@@ -23,6 +23,7 @@ type outgoing struct {
 	source      string   // path of the message answered or forwarded, "" when new
 	kind        string   // "reply", "forward" or ""
 	files       []file
+	receipt     bool              // a receipt of reading is asked for
 	links       []string          // large files that go along as links: for drafts
 	whole       bool              // every attachment could be read
 	typed       map[string]string // "to", "cc", "bcc" as typed, where it is not addresses yet: for drafts
@@ -78,6 +79,9 @@ func (o *outgoing) bytes(at time.Time, draft bool) []byte {
 			field("X-Beffroi-Source", wireText(o.kind+" "+o.source))
 		}
 		field("X-Beffroi-Links", strings.Join(o.links, "\r\n "))
+	}
+	if o.receipt {
+		field("Disposition-Notification-To", wireAddresses([]address{o.from}))
 	}
 	field("Subject", wireText(o.subject))
 	field("Message-ID", o.messageID())

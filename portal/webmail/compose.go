@@ -302,6 +302,7 @@ func (s *service) fillWritten(ctx context.Context, who owner, page *templates.We
 			return err
 		}
 	}
+	page.Receipt = m.header.get("disposition-notification-to") != ""
 	page.InReplyTo = strings.Join(messageIDs(m.header.get("in-reply-to")), " ")
 	page.References = strings.Join(messageIDs(m.header.get("references")), " ")
 	if kind, source, ok := strings.Cut(m.header.text("x-beffroi-source"), " "); ok {

@@ -51,6 +51,7 @@ type page struct {
 	number   int // from 1
 	rows     []row
 	folders  []mailbox
+	shares   bool // the server knows who may do what (ACL)
 }
 
 func (p page) pages() int { return max(1, (p.total+pageSize-1)/pageSize) }
@@ -69,6 +70,7 @@ func (s *service) readPage(ctx context.Context, who owner, box string, number in
 		}
 		p.validity, p.total = c.validity, int(total)
 		p.number = min(p.number, p.pages())
+		p.shares = c.Caps().Has(imap.CapACL)
 		if p.folders, err = mailboxes(c); err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ type envelope struct {
 	Source    string   `json:"source,omitempty"` // path of the message answered
 	Draft     string   `json:"draft,omitempty"`  // path of the draft to remove once sent
 	Bcc       string   `json:"bcc,omitempty"`    // as typed, to go on after a failure
+	Quiet     bool     `json:"quiet,omitempty"`  // no message of the person: it is not filed in Sent
 }
 
 // leaseFor is how long one attempt owns a message. After a crash the next
@@ -212,10 +213,12 @@ func (s *service) deliver(ctx context.Context, sub, id string, credentials func(
 			return err
 		}
 	}
-	if err := s.file(ctx, who, sub, id, e, []byte(raw), filings); err != nil {
-		return s.after(ctx, sub, id, stateSent, attempts, err)
+	if !e.Quiet {
+		if err := s.file(ctx, who, sub, id, e, []byte(raw), filings); err != nil {
+			return s.after(ctx, sub, id, stateSent, attempts, err)
+		}
+		s.finish(ctx, who, id, e)
 	}
-	s.finish(ctx, who, id, e)
 	_, err = s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'done', envelope = '', message = '', reason = '' WHERE person = $1 AND id = $2", sub, id)
 	if err != nil || due == 0 {
 		return err

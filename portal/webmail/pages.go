@@ -83,6 +83,9 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 		return err
 	}
 	view.Box.Page, view.Box.Labels = p.number, labelViews(all)
+	if at := slices.IndexFunc(p.folders, func(m mailbox) bool { return m.name == box }); p.shares && at >= 0 && !p.folders[at].shared {
+		view.Box.Share = boxPath(box) + "share"
+	}
 	if !slices.Contains([]string{roleDrafts, roleTrash, roleJunk}, view.Box.Role) {
 		view.Box.Snooze, view.Box.Moments = boxPath(box)+"snooze", s.moments(l)
 	}
@@ -383,7 +386,7 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 	if len(v.Files) > 1 {
 		v.AllFiles = path + "/files.zip"
 	}
-	v.Print = path + "/document?print"
+	v.Print, v.Receipt = path+"/document?print", receiptFor(m)
 	if s.sieve.address != "" {
 		q := url.Values{}
 		if id := listID(m.header); id != "" {

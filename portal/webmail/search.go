@@ -93,6 +93,9 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page.Labels = labelViews(all)
+	if page.Kept, page.IsKept, err = s.keptSearches(ctx, line); err != nil {
+		return err
+	}
 	for _, f := range folders {
 		if f.openable {
 			page.Boxes = append(page.Boxes, roleLabel(l, f))

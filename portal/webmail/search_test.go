@@ -174,3 +174,27 @@ func TestASearchIsPaged(t *testing.T) {
 		t.Errorf("%d messages on three pages", len(seen))
 	}
 }
+
+func TestASearchIsKept(t *testing.T) {
+	r := newRig(t)
+	r.dovecot.Deliver("mdupont", simple)
+	b := r.browser("mdupont")
+	b.get("/mail/search?q=" + url.QueryEscape("objet:réunion"))
+	b.sees("Réunion pédagogique", "Garder cette recherche")
+	for range 2 {
+		b.post("/mail/searches", url.Values{"do": {"keep"}, "q": {"objet:réunion"}})
+		b.status(200)
+	}
+	b.get("/mail/search")
+	if got := strings.Count(b.body, "objet:réunion</a>"); got != 1 {
+		t.Fatalf("it is there %d times", got)
+	}
+	if other := r.browser("jmartin"); strings.Contains(other.get("/mail/search"), "réunion") {
+		t.Fatal("a search of another person is shown")
+	}
+	b.get("/mail/search?q=" + url.QueryEscape("objet:réunion"))
+	b.post("/mail/searches", b.pageForm(url.Values{"do": {"remove"}}))
+	b.sees("Garder cette recherche")
+	b.post("/mail/searches", url.Values{"do": {"keep"}, "q": {" "}})
+	b.status(400)
+}
