@@ -358,6 +358,20 @@ type WebmailEmbedded struct {
 
 func (WebmailEmbedded) Template() string { return "webmail_embedded.html" }
 
+// WebmailImport is the form that takes messages of other programs in, and the
+// mailboxes that can be taken out.
+type WebmailImport struct {
+	Layout
+	Folders []MailFolder
+	Boxes   []MailChoice // Value as in an address
+	Most    string
+	Done    bool
+	N, Bad  int
+	Error   string
+}
+
+func (WebmailImport) Template() string { return "webmail_import.html" }
+
 // WebmailShares lists the mailboxes that can be shared; Href leads to WebmailShare.
 type WebmailShares struct {
 	Layout
