@@ -372,6 +372,17 @@ type WebmailImport struct {
 
 func (WebmailImport) Template() string { return "webmail_import.html" }
 
+// WebmailNotify is the form of the desktop's notifications.
+type WebmailNotify struct {
+	Layout
+	Folders           []MailFolder
+	On, Quiet, Done   bool
+	From, Until, Only string
+	Error             string
+}
+
+func (WebmailNotify) Template() string { return "webmail_notify.html" }
+
 // WebmailShares lists the mailboxes that can be shared; Href leads to WebmailShare.
 type WebmailShares struct {
 	Layout

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type news struct {
 
 type newsItem struct {
 	From    string `json:"from"`
+	Mail    string `json:"mail"`
 	Subject string `json:"subject"`
 	Href    string `json:"href"`
 }
@@ -336,7 +338,11 @@ func (s *service) readNews(c *conn, last *imap.UID) (items []newsItem, err error
 		return nil, err
 	}
 	for uid, one := range found {
-		item := newsItem{From: names(one.from), Subject: one.subject, Href: ref{"INBOX", c.validity, uid}.path()}
+		mail := ""
+		if len(one.from) > 0 {
+			mail = strings.ToLower(one.from[0].mail)
+		}
+		item := newsItem{From: names(one.from), Mail: mail, Subject: one.subject, Href: ref{"INBOX", c.validity, uid}.path()}
 		if one.subject == unreadableSubject {
 			item.Subject = ""
 		}

@@ -53,6 +53,7 @@ func (s *service) showSettings(w http.ResponseWriter, r *http.Request) error {
 		{"texts", "edit", "/mail/texts", true},
 		{"labels", "flag", "/mail/labels", true},
 		{"shares", "users", "/mail/shares", shares},
+		{"notify", "bell", "/mail/notifications", true},
 		{"import", "upload", "/mail/import", true},
 		{"senders", "image", "/mail/pictures", true},
 	} {

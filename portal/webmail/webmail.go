@@ -231,6 +231,8 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/import", s.showImport)
 	page("POST /mail/import", web.MaxBody(importMost, s.postImport))
 	page("GET /mail/{box}/export", s.exportBox)
+	page("GET /mail/notifications", s.showNotify)
+	page("POST /mail/notifications", s.postNotify)
 	page("GET /mail/shares", s.showShares)
 	page("GET /mail/{box}/share", s.showShare)
 	page("POST /mail/{box}/share", s.postShare)

@@ -80,6 +80,30 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => location.reload());
 
+// ── before an audience: one key hides the starts of messages, and what arrives ───
+const hushed = () => sessionStorage.getItem("beffroi-mail-hush") === "1";
+function hush(on) {
+  if (on) sessionStorage.setItem("beffroi-mail-hush", "1");
+  else sessionStorage.removeItem("beffroi-mail-hush");
+  document.documentElement.classList.toggle("mail-hush", on);
+  const sign = document.querySelector("[data-mail-hush]");
+  if (sign) sign.hidden = !on;
+}
+hush(hushed());
+document.querySelector("[data-mail-hush]")?.addEventListener("click", () => hush(false));
+
+// ── may this browser show notifications? ─────────────────────────────────────
+const permission = document.querySelector("[data-mail-permission]");
+if (permission && "Notification" in window) {
+  const show = () => {
+    permission.hidden = false;
+    permission.querySelector("span").textContent = permission.dataset[Notification.permission];
+    permission.querySelector("button").hidden = Notification.permission !== "default";
+  };
+  permission.querySelector("button").addEventListener("click", () => Notification.requestPermission().then(show));
+  show();
+}
+
 // ── keys: "?" shows them ─────────────────────────────────────────────────────
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
@@ -106,6 +130,7 @@ document.addEventListener("keydown", (event) => {
     case "e": return press("[data-key-e]");
     case "u": return press("[data-key-u]");
     case "s": return press("[data-key-s]");
+    case "h": return hush(!hushed());
     case "?": return document.querySelector("[data-mail-keys]")?.showModal();
     case "b": {
       press("[data-key-b]");
@@ -191,7 +216,7 @@ if (folders) {
     }
   }
   function arrived(news) {
-    for (const { from, subject } of news.new ?? []) {
+    for (const { from, subject } of hushed() ? [] : (news.new ?? [])) {
       const toast = document.getElementById("live");
       if (toast) toast.textContent = folders.dataset.new.replace("{from}", from).replace("{subject}", subject || "–");
     }
@@ -199,6 +224,27 @@ if (folders) {
     const changed = unread !== null || news.new;
     unread = news.unread;
     if (changed && !due) due = setTimeout(refresh, 200);
+  }
+  // announce shows notifications of the desktop, from the one tab that listens for all.
+  async function announce(news) {
+    if (!news.new || !("Notification" in window) || Notification.permission !== "granted" || hushed()) return;
+    let rules;
+    try {
+      rules = await (await fetch("/mail/notifications", { headers: { Accept: "application/json", "X-Background": "1" }, redirect: "manual" })).json();
+    } catch {
+      return;
+    }
+    const now = new Date().toTimeString().slice(0, 5);
+    const quiet = rules.quiet && (rules.from <= rules.until ? rules.from <= now && now < rules.until : rules.from <= now || now < rules.until);
+    if (!rules.on || quiet) return;
+    for (const { from, mail, subject, href } of news.new) {
+      if (rules.only.length && !rules.only.some((o) => (o.startsWith("@") ? mail.endsWith(o) : mail === o))) continue;
+      const shown = new Notification(from, { body: subject, tag: href, icon: document.querySelector('link[rel="icon"]')?.href });
+      shown.addEventListener("click", () => {
+        window.focus();
+        location.href = href;
+      });
+    }
   }
   channel?.addEventListener("message", (event) => arrived(event.data));
   const listen = () =>
@@ -208,6 +254,7 @@ if (folders) {
         const news = JSON.parse(event.data);
         channel?.postMessage(news);
         arrived(news);
+        announce(news);
       });
       stream.addEventListener("over", () => {
         stream.close();
