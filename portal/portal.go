@@ -147,6 +147,9 @@ func (p *Portal) Mount(mux web.Mux) {
 	mux.Handle("GET /login", p.site.Browser(p.login))
 	mux.Handle("GET /callback", p.site.Browser(p.callback))
 	mux.Handle("POST /logout", p.site.Browser(p.logout))
+	mux.Handle("GET /manifest.webmanifest", p.site.Browser(p.manifest))
+	mux.Handle("GET /sw.js", p.site.Browser(p.worker))
+	mux.Handle("GET /offline", p.site.Browser(p.offline))
 	mux.Handle("GET /signed-out", p.site.Browser(p.signedOut))
 	mux.Handle("POST /backchannel-logout", p.site.API(p.backchannel))
 	for _, m := range p.modules {

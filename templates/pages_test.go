@@ -9,7 +9,7 @@ var pages = []Page{
 	&ContactsCard{}, &ContactsDelete{}, &ContactsEdit{}, &ContactsList{}, &ContactsPerson{},
 	&HelpdeskFollowUp{}, &HelpdeskImport{}, &HelpdeskKey{}, &HelpdeskKeys{}, &HelpdeskLetters{}, &HelpdeskPerson{}, &HelpdeskRefused{}, &HelpdeskRequests{}, &HelpdeskSchool{}, &HelpdeskSearch{},
 	&OidcAnswer{}, &OidcConnected{}, &OidcConsent{}, &OidcLeaving{}, &OidcLoggedOut{}, &OidcLogout{}, &OidcLogoutRefused{},
-	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{},
+	&PortalExpired{}, &PortalHome{}, &PortalSignedOut{}, &PortalOffline{},
 	&SigninChoice{}, &SigninEnrol{}, &SigninFactor{}, &SigninLetter{}, &SigninLost{}, &SigninNotice{}, &SigninOutcome{},
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&OidcDevice{}, &OidcDeviceConfirm{},

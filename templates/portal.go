@@ -29,6 +29,11 @@ type PortalTile struct {
 	Outside                       bool   // leads to another site
 }
 
+// PortalOffline says that there is no network; the installed portal keeps it.
+type PortalOffline struct{ Layout }
+
+func (PortalOffline) Template() string { return "portal_offline.html" }
+
 // PortalSignedOut says that the session is over.
 type PortalSignedOut struct{ Layout }
 

@@ -56,6 +56,9 @@ func NewSite(c SiteConfig) *Site {
 	return &Site{cfg: c, origin: http.NewCrossOriginProtection()}
 }
 
+// Name is what the site is called.
+func (s *Site) Name() string { return s.cfg.Name }
+
 // BaseURL is the address of the site.
 func (s *Site) BaseURL() *url.URL { return s.cfg.BaseURL }
 

@@ -113,3 +113,6 @@ document.addEventListener("htmx:timeout", () => say(live?.dataset.offline, 0));
 document.addEventListener("htmx:beforeRequest", () => {
   if (live && (live.textContent === live.dataset.failed || live.textContent === live.dataset.offline)) live.textContent = "";
 });
+
+// ── the portal can be installed: without a network it says so (sw.js) ─────────
+if (document.querySelector('link[rel="manifest"]') && "serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
