@@ -177,6 +177,29 @@ func (c *camera) inside() []step {
 			return c.submit(`.mail-later button[value^="later/"]`)
 		}},
 		{"mail-scheduled-list", to("/mail/")},
+		{"mail-texts-none", to("/mail/texts")},
+		{"mail-texts", func() error {
+			if err := c.do(chromedp.SetValue(chromedp.CSS("#name"), "Bureau"), chromedp.SetValue(chromedp.CSS("#edit #text"), "Marie Dupont\nAssistance académique")); err != nil {
+				return err
+			}
+			return c.submit(`#edit button[value="save"]`)
+		}},
+		{"mail-signed", to("/mail/compose")},
+		{"mail-import", to("/mail/import")},
+		{"mail-notify", to("/mail/notifications")},
+		{"mail-keys", func() error {
+			if err := c.open(c.portal + "/mail/"); err != nil {
+				return err
+			}
+			return c.do(chromedp.KeyEvent("?"))
+		}},
+		{"mail-search-kept", func() error {
+			if err := c.open(c.portal + "/mail/search?q=bonjour"); err != nil {
+				return err
+			}
+			return c.submit(`.mail-kept-searches button[value="keep"]`)
+		}},
+		{"offline", to("/offline")},
 		{"mail-files-none", to("/mail/files")},
 		{"mail-link", func() error {
 			if err := c.fill("La vidéo", ""); err != nil {
