@@ -31,8 +31,9 @@ const mandateLife = 100 * 24 * time.Hour
 // provider does not give one without asking, next gets the query mandate=none.
 func (p *Portal) Mandate(w http.ResponseWriter, r *http.Request, next string) error {
 	has, err := p.hasMandate(r.Context(), Who(r.Context()).Sub)
-	if err != nil {
-		return err
+	if err != nil { // the browser is led on all the same: what was asked for is kept
+		p.log.WarnContext(r.Context(), "mandate not looked for", "error", err)
+		return web.Redirect(w, r, withoutMandate(next))
 	}
 	if has {
 		return web.Redirect(w, r, next)

@@ -61,7 +61,7 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 	who, err := s.owner(ctx)
 	links, errLinks := s.linked(ctx, form["link"])
 	if errLinks != nil {
-		return errLinks
+		wrongText = first(wrongText, &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: errLinks})
 	}
 	page.Links, page.LinkCode, page.LinkDays = s.linkViews(ctx, links), cleanLine(form.Get("link_code")), form.Get("link_days")
 	later, unclear := s.laterOf(form)

@@ -24,13 +24,12 @@ import (
 
 // What a mail server did to us, as far as a page tells it.
 var (
-	errDown     = errors.New("mail server does not answer")            // dial, deadline, drop, nonsense
-	errDropped  = fmt.Errorf("%w: it ended the conversation", errDown) // in the middle of a use, not for want of time
-	errSignIn   = errors.New("mail server refuses the sign-in")        // OAUTHBEARER refused
-	errBusy     = errors.New("too many mail connections")              // bounds of the pool
-	errGone     = errors.New("message or mailbox is not there")        // NONEXISTENT, unknown UID
-	errReadOnly = errors.New("mailbox takes no such change")           // shared for reading
-	errTooLong  = errors.New("mail server sends more than it may")     // byte limit of one use
+	errDown    = errors.New("mail server does not answer")            // dial, deadline, drop, nonsense
+	errDropped = fmt.Errorf("%w: it ended the conversation", errDown) // in the middle of a use, not for want of time
+	errSignIn  = errors.New("mail server refuses the sign-in")        // OAUTHBEARER refused
+	errBusy    = errors.New("too many mail connections")              // bounds of the pool
+	errGone    = errors.New("message or mailbox is not there")        // NONEXISTENT, unknown UID
+	errTooLong = errors.New("mail server sends more than it may")     // byte limit of one use
 )
 
 // readLimit bounds what one use of a connection may read: a server that talks

@@ -2,7 +2,6 @@ package webmail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -58,7 +57,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 			flags = m.flags
 			if !m.has(imap.FlagSeen) {
 				// A mailbox shared for reading refuses the flag: the message is shown all the same.
-				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) && !errors.Is(err, errReadOnly) {
+				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) {
 					return err
 				}
 			}

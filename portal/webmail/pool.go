@@ -129,6 +129,9 @@ func keepsConnection(err error) bool {
 // errRefused is for fn's own refusals, with the connection in good order.
 var errRefused = errors.New("refused")
 
+// errReadOnly is a change that a mailbox does not take: one shared for reading.
+var errReadOnly = fmt.Errorf("%w: the mailbox takes no such change", errRefused)
+
 func (p *Pools) enter(sub string) *pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
