@@ -417,6 +417,7 @@ type WebmailLabels struct {
 	Labels                []MailLabel
 	Colours               []string
 	Keyword, Name, Colour string
+	Missing               bool   // one of those that come with Beffroi was removed
 	Error                 string // key
 }
 
@@ -518,6 +519,7 @@ type MailMessage struct {
 	Trash           bool // stands in the trash: deleting is final
 	Together        int  // messages of its conversation, 0 when it is alone
 	Labels          []MailLabel
+	History         string // address of all that was exchanged with who wrote it
 	Receipt         string // address that asks for a receipt of reading
 	Snoozing        bool   // a time is asked for, until when it goes out of sight
 }

@@ -165,13 +165,16 @@ func (s *service) labelsPage(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	page.Labels, page.Colours = labelViews(all), labelColours
+	page.Missing = slices.ContainsFunc(ownLabels, func(one label) bool {
+		return !slices.ContainsFunc(all, func(o label) bool { return o.keyword == one.keyword })
+	})
 	if page.Layout, page.Folders, _, err = s.settingsParts(ctx, "webmail.labels.title"); err != nil {
 		return err
 	}
 	return web.Render(w, r, status, page)
 }
 
-// postLabels answers POST /mail/labels, field do: add, change or remove.
+// postLabels answers POST /mail/labels, field do: add, change, remove or restore.
 func (s *service) postLabels(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	sub := s.person(ctx).Sub
@@ -182,6 +185,16 @@ func (s *service) postLabels(w http.ResponseWriter, r *http.Request) error {
 	do, keyword := web.Field(r, "do"), web.Field(r, "keyword")
 	name, colour := strings.Join(strings.Fields(cleanLine(web.Field(r, "name"))), " "), web.Field(r, "colour")
 	at := slices.IndexFunc(all, func(o label) bool { return o.keyword == keyword })
+	if do == "restore" { // those that come with Beffroi and were removed
+		for _, one := range ownLabels {
+			if !slices.ContainsFunc(all, func(o label) bool { return o.keyword == one.keyword }) {
+				if err := s.dropItem(ctx, sub, kindLabel, one.keyword); err != nil {
+					return err
+				}
+			}
+		}
+		return web.Redirect(w, r, "/mail/labels")
+	}
 	if do != "add" && at < 0 {
 		return web.Fail(http.StatusNotFound, "webmail.labels.gone", errors.New("unknown label"))
 	}

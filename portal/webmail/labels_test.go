@@ -63,6 +63,12 @@ func TestLabelsAreNamedPutFoundAndRemoved(t *testing.T) {
 	if strings.Contains(b.body, "label-red") {
 		t.Fatal("a label that was removed is shown")
 	}
+	b.get("/mail/labels")
+	b.sees("Remettre les étiquettes")
+	b.post("/mail/labels", url.Values{"do": {"restore"}})
+	if b.sees("Important", "Troisièmes"); strings.Contains(b.body, "Remettre") {
+		t.Fatal("the labels are not all back")
+	}
 	b.post("/mail/labels", url.Values{"do": {"remove"}, "keyword": {"nulle"}})
 	b.status(404)
 	other := r.browser("jmartin")

@@ -385,6 +385,9 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 	if len(v.Files) > 1 {
 		v.AllFiles = path + "/files.zip"
 	}
+	if len(v.From) == 1 && v.From[0].Mail != "" && !strings.ContainsAny(v.From[0].Mail, `" `) {
+		v.History = "/mail/search?q=" + url.QueryEscape("person:"+v.From[0].Mail)
+	}
 	v.Print, v.Receipt = path+"/document?print", receiptFor(m)
 	if s.sieve.address != "" {
 		q := url.Values{}

@@ -14,6 +14,7 @@ import (
 //	"sortie au musée"       these words in this order
 //	-musée                  not this word
 //	from:martin  de:martin  to:  à:  subject:  objet:
+//	person:martin@academie.test  personne:  from or to them
 //	has:attachment  avec:pièce
 //	is:unread  est:nonlu  is:read  is:flagged  est:suivi  is:answered  est:répondu
 //	after:2026-09-01  depuis:01/09/2026  before:  avant:
@@ -27,6 +28,7 @@ type query struct {
 	unread, read, flagged, answered, file bool
 	since, before                         time.Time
 	in                                    string
+	person                                []string    // from or to them
 	labels                                []string    // by name
 	keywords                              []imap.Flag // what labels are called in the mailbox
 }
@@ -45,7 +47,7 @@ const (
 var queryKeys = map[string]string{
 	"from": "from", "de": "from", "to": "to", "a": "to", "pour": "to", "subject": "subject", "objet": "subject", "sujet": "subject",
 	"has": "has", "avec": "has", "is": "is", "est": "is", "after": "after", "since": "after", "apres": "after", "depuis": "after", "before": "before", "avant": "before", "in": "in", "dans": "in",
-	"label": "label", "tag": "label", "etiquette": "label",
+	"person": "person", "personne": "person", "with": "person", "label": "label", "tag": "label", "etiquette": "label",
 }
 
 var queryStates = map[string]string{
@@ -145,6 +147,8 @@ func (q *query) add(t queryToken, zone *time.Location) error {
 		q.subject = append(q.subject, t.value)
 	case "in":
 		q.in = t.value
+	case "person":
+		q.person = append(q.person, t.value)
 	case "label":
 		q.labels = append(q.labels, t.value)
 	case "has":
@@ -193,7 +197,7 @@ func queryDay(text string, zone *time.Location) (day time.Time, err error) {
 }
 
 func (q query) empty() bool {
-	return len(q.text)+len(q.not)+len(q.from)+len(q.to)+len(q.subject)+len(q.labels) == 0 && !q.unread && !q.read && !q.flagged && !q.answered && !q.file && q.since.IsZero() && q.before.IsZero()
+	return len(q.text)+len(q.not)+len(q.from)+len(q.to)+len(q.subject)+len(q.labels)+len(q.person) == 0 && !q.unread && !q.read && !q.flagged && !q.answered && !q.file && q.since.IsZero() && q.before.IsZero()
 }
 
 // criteria is the search as IMAP has it (RFC 9051 §6.4.4). With headers the words
@@ -222,6 +226,9 @@ func (q query) criteria(headers bool) *imap.SearchCriteria {
 	}
 	for _, w := range q.to {
 		and(imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{field("To", w), field("Cc", w)}}})
+	}
+	for _, w := range q.person {
+		and(imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{field("From", w), {Or: [][2]imap.SearchCriteria{{field("To", w), field("Cc", w)}}}}}})
 	}
 	for _, w := range q.subject {
 		and(field("Subject", w))

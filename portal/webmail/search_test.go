@@ -175,6 +175,21 @@ func TestASearchIsPaged(t *testing.T) {
 	}
 }
 
+func TestAllThatWasExchangedWithOnePerson(t *testing.T) {
+	r := newRig(t)
+	r.dovecot.Deliver("mdupont", simple)
+	r.dovecot.Deliver("mdupont", "From: a@academie.test\nTo: hpetit@academie.test\nSubject: copie\n\nx\n")
+	r.dovecot.Deliver("mdupont", "From: a@academie.test\nTo: b@academie.test\nSubject: autre\n\nhpetit@academie.test\n")
+	b := r.browser("mdupont")
+	path := b.rowAt("/mail/", 2)
+	b.get(path)
+	b.sees("Tous nos échanges", "/mail/search?q=person%3Ahpetit%40academie.test")
+	b.get("/mail/search?q=person%3Ahpetit%40academie.test")
+	b.sees("2 messages", "Réunion pédagogique", "copie")
+	b.get("/mail/search?q=" + url.QueryEscape("personne:"))
+	b.status(422)
+}
+
 func TestASearchIsKept(t *testing.T) {
 	r := newRig(t)
 	r.dovecot.Deliver("mdupont", simple)
