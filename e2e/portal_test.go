@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func inThePortal(t *testing.T, w *world) {
 	}{
 		{"the launcher names the person and leads to the modules", launcher},
 		{"a message goes out, arrives, is answered, and stands in Sent", mailRoundTrip},
+		{"a message for later leaves a mandate, and can leave now", mailLater},
 		{"a hostile message is shown without its poison", hostileMail},
 		{"nobody opens another person's message", foreignMail},
 		{"an event is made, changed, never overwritten, and removed", agenda},
@@ -90,7 +92,9 @@ func (w *world) send(t *testing.T, ctx context.Context, v *visitor.Visitor, page
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields["action"] = "send"
+	if fields["action"] == "" {
+		fields["action"] = "send"
+	}
 	page, err = v.Submit(ctx, form, fields, "")
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +103,24 @@ func (w *world) send(t *testing.T, ctx context.Context, v *visitor.Visitor, page
 		t.Fatalf("after sending: %s", page)
 	}
 	return page
+}
+
+// mailLater schedules a message: the provider gives the portal a grant of its own for
+// it, without a page, and the message can leave at once after all.
+func mailLater(t *testing.T, w *world) {
+	ctx := journey(t)
+	jean := visitor.New()
+	subject := fmt.Sprintf("Plus tard %d", time.Now().UnixNano())
+	page := w.portal(t, ctx, jean, "jmartin", "/mail/compose")
+	page = w.send(t, ctx, jean, page, map[string]string{"to": "marie.dupont@academie.test", "subject": subject, "text": "À lundi.", "action": "later", "at": time.Now().AddDate(0, 0, 2).Format("2006-01-02T15:04")})
+	if page.URL.Path != "/mail/scheduled" || page.URL.Query().Has("mandate") || !page.Says(subject) {
+		t.Fatalf("after scheduling: %s at %s", page, page.URL)
+	}
+	id := page.URL.Query().Get("id")
+	if page, err := jean.Post(ctx, w.Portal+"/mail/outbox", url.Values{"do": {"now"}, "id": {id}}, w.Portal+"/mail/scheduled"); err != nil || page.Status >= 400 {
+		t.Fatalf("%v %s", err, page)
+	}
+	w.findMail(t, ctx, visitor.New(), "mdupont", subject)
 }
 
 // sent are the names of the folder of sent messages.

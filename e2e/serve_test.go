@@ -40,15 +40,34 @@ func furnish(p *rig.Parts) {
 func TestBesideRealServers(t *testing.T) {
 	t.Parallel()
 	w, parts, _ := realServers(t)
-	if out, err := w.Command("check"); err != nil {
+	if out, err := w.Command("check"); err != nil || !strings.Contains(out, "mail (filters)") {
 		t.Errorf("beffroi check: %v\n%s", err, out)
 	}
+	t.Run("filters are kept on the mail server", func(t *testing.T) { filters(t, w) })
 	providerJourneys(t, w, map[string]func(*testing.T, *world){
 		"a person who leaves a group is out within a minute": func(t *testing.T, w *world) { leaves(t, w, parts) },
 	})
 	portalJourneys(t, w)
 	t.Run("health and metrics stand on the admin address", func(t *testing.T) { health(t, w) })
 	t.Run("readiness tells when the directory is gone", func(t *testing.T) { notReady(t, w, parts) })
+}
+
+// filters reads and sets an absence by ManageSieve, with a token of the provider.
+func filters(t *testing.T, w *world) {
+	ctx := journey(t)
+	v := visitor.New()
+	page := w.portal(t, ctx, v, "mdupont", "/mail/absence")
+	form, err := page.Form("text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err = v.Submit(ctx, form, map[string]string{"on": "1", "text": "Je suis absente."}, "")
+	if err != nil || page.Status != 200 || !page.Says("Absence enregistrée.") {
+		t.Fatalf("%v %s", err, page)
+	}
+	if page = w.portal(t, ctx, v, "mdupont", "/mail/absence"); !page.Says("Je suis absente.") {
+		t.Fatalf("the absence is not kept: %s", page)
+	}
 }
 
 func health(t *testing.T, w *world) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -106,7 +107,7 @@ func (c *Config) check(ctx context.Context) []finding {
 			note("mail (submission)", says, err)
 		}
 		if m.Sieve != "" {
-			says, err = checkMail(ctx, m.Sieve, m.SieveTLS, m.CAFile, m.ServerName, sieveDialogue)
+			says, err = checkMail(ctx, m.Sieve, cmp.Or(m.SieveTLS, "starttls"), m.CAFile, m.ServerName, sieveDialogue)
 			note("mail (filters)", says, err)
 		}
 	}

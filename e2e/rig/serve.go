@@ -145,7 +145,7 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 		line("  ca_file: %s", p.TLS.CAFile)
 	}
 	if p.Dovecot != nil {
-		line("  mail:\n    imap: %s\n    imap_tls: starttls\n    submission: %s\n    submission_tls: starttls\n    ca_file: %s", p.Dovecot.IMAP, p.Dovecot.Submission, p.Dovecot.CAFile)
+		line("  mail:\n    imap: %s\n    imap_tls: starttls\n    submission: %s\n    submission_tls: starttls\n    sieve: %s\n    files: {dir: %s/files}\n    ca_file: %s", p.Dovecot.IMAP, p.Dovecot.Submission, p.Dovecot.Sieve, dir, p.Dovecot.CAFile)
 	}
 	if p.Radicale != nil {
 		line("  dav:\n    caldav: %s/{login}/\n    carddav: %s/{login}/\n    auth: header\n    header: %s", p.Radicale.URL, p.Radicale.URL, p.Radicale.Header)
