@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -69,6 +70,13 @@ func componentPages(lang string) (*http.ServeMux, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/static/", web.Static())
+	mux.HandleFunc("GET /sw.js", func(w http.ResponseWriter, _ *http.Request) { // samples need no network: a worker that does nothing
+		w.Header().Set("Content-Type", "text/javascript")
+	})
+	mux.HandleFunc("GET /manifest.webmanifest", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/manifest+json")
+		_, _ = io.WriteString(w, "{}")
+	})
 	serve := func(path string, page templates.Page) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			frame := page.Frame()
