@@ -33,22 +33,16 @@ func (s *service) act(w http.ResponseWriter, r *http.Request) error {
 	if one != "" {
 		keys = []string{one}
 	}
-	var refs []ref
-	for _, key := range keys {
-		at, err := parseRef(box, key)
-		if err != nil {
-			return err
-		}
-		if refs = append(refs, at); len(refs) > 500 {
-			break
-		}
+	refs, err := refsOf(keys, func(key string) (ref, error) { return parseRef(box, key) })
+	if err != nil {
+		return err
 	}
 	back := backTo(web.Field(r, "back"), box)
 	if len(refs) == 0 {
 		return s.goBack(w, r, back, url.Values{"done": {"none"}})
 	}
 	var said url.Values
-	err := s.with(ctx, func(who owner) (err error) {
+	err = s.with(ctx, func(who owner) (err error) {
 		said, err = s.doTo(ctx, who, what, refs, unslug(web.Field(r, "to")), keyword)
 		return err
 	})
@@ -61,6 +55,24 @@ func (s *service) act(w http.ResponseWriter, r *http.Request) error {
 	}
 	said.Del("left")
 	return s.goBack(w, r, back, said)
+}
+
+// mostRefs is how many messages one action is about.
+const mostRefs = 500
+
+// refsOf reads the messages of a form.
+func refsOf(words []string, parse func(string) (ref, error)) (refs []ref, err error) {
+	if len(words) > mostRefs {
+		return nil, web.Fail(http.StatusBadRequest, "webmail.error.action", fmt.Errorf("%d messages at once", len(words)))
+	}
+	for _, word := range words {
+		at, err := parse(word)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, at)
+	}
+	return refs, nil
 }
 
 // doTo carries out one action and tells what the next page says about it.
@@ -142,20 +154,14 @@ func saidMoved(said url.Values, what string, refs, moved []ref) url.Values {
 func (s *service) undo(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	to := unslug(web.Field(r, "to"))
-	var refs []ref
-	for _, path := range r.PostForm["m"] {
-		at, err := parsePath(path)
-		if err != nil {
-			return err
-		}
-		if refs = append(refs, at); len(refs) > pageSize {
-			break
-		}
+	refs, err := refsOf(r.PostForm["m"], parsePath)
+	if err != nil {
+		return err
 	}
 	if to == "" || len(refs) == 0 {
 		return web.Fail(http.StatusBadRequest, "webmail.error.action", errors.New("nothing to undo"))
 	}
-	err := s.with(ctx, func(who owner) error {
+	err = s.with(ctx, func(who owner) error {
 		_, err := s.move(ctx, who, refs, to)
 		return err
 	})

@@ -122,7 +122,7 @@ func (s *service) beginFile(w http.ResponseWriter, r *http.Request) error {
 	full := false
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		var held int64
-		if err := s.db.QueryRow(ctx, "SELECT COALESCE(SUM(size), 0) FROM mail_file WHERE person = $1", person.Sub).Scan(&held); err != nil {
+		if err := s.db.QueryRow(ctx, "SELECT COALESCE(SUM(size), 0) FROM mail_file WHERE person = $1 AND state <> 'refused'", person.Sub).Scan(&held); err != nil {
 			return err
 		}
 		if full = held+size > s.config.Files.Total; full {
@@ -183,7 +183,7 @@ func (s *service) filePiece(w http.ResponseWriter, r *http.Request) error {
 		return s.fileSays(w, r, http.StatusConflict, "webmail.files.elsewhere", nil)
 	}
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(s.now().Add(2 * time.Minute)) // a piece on a slow line
+	_ = control.SetReadDeadline(time.Now().Add(2 * time.Minute)) // a piece on a slow line
 	n, err := s.large.Append(ctx, f.id, offset, io.LimitReader(r.Body, min(pieceMost, f.size-offset)))
 	if err != nil && n == 0 {
 		return fmt.Errorf("keep a piece of a large file: %w", err)
@@ -201,7 +201,7 @@ func (s *service) filePiece(w http.ResponseWriter, r *http.Request) error {
 	}
 	f.received, f.state = offset+n, state
 	if state == fileChecking {
-		if f, err = s.check(ctx, f); err != nil {
+		if f, err = s.checked(ctx, f); err != nil {
 			s.log.WarnContext(ctx, "large file not checked for viruses", "error", err, "request", web.RequestID(ctx))
 			return s.fileSays(w, r, http.StatusServiceUnavailable, "webmail.files.unchecked", nil)
 		}
@@ -210,6 +210,34 @@ func (s *service) filePiece(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.tellFile(w, f)
+}
+
+// checkWait is how long a request waits for the virus scanner; then it goes on
+// alone, and the script asks again.
+const checkWait = 20 * time.Second
+
+// checked has a file checked in the background, and waits a while for the end.
+func (s *service) checked(ctx context.Context, f bigFile) (bigFile, error) {
+	if _, busy := s.checking.LoadOrStore(f.id, true); busy {
+		return f, nil
+	}
+	type end struct {
+		f   bigFile
+		err error
+	}
+	done := make(chan end, 1)
+	s.work.Go(func() {
+		defer s.checking.Delete(f.id)
+		after, err := s.check(s.life, f)
+		done <- end{after, err}
+	})
+	select {
+	case e := <-done:
+		return e.f, e.err
+	case <-time.After(checkWait):
+	case <-ctx.Done():
+	}
+	return f, nil
 }
 
 // check has the virus scanner look at a file that is all here. What it finds is
@@ -255,7 +283,7 @@ func (s *service) checkAgain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if f.state == fileChecking {
-		if f, err = s.check(ctx, f); err != nil {
+		if f, err = s.checked(ctx, f); err != nil {
 			s.log.WarnContext(ctx, "large file not checked for viruses", "error", err)
 			return s.fileSays(w, r, http.StatusServiceUnavailable, "webmail.files.unchecked", nil)
 		}
@@ -292,21 +320,24 @@ func (s *service) linkViews(ctx context.Context, list []bigFile) (views []templa
 	return views
 }
 
-// addLinks writes the links into a message that leaves, and says how long they
-// hold. The problem is a file that is not all here yet.
-func (s *service) addLinks(ctx context.Context, o *outgoing, list []bigFile, code string, days int) *problem {
+// addLinks writes the links into a message that leaves (zero: now), and says how
+// long they hold from then on. The problem is a file that is not all here yet.
+func (s *service) addLinks(ctx context.Context, o *outgoing, list []bigFile, code string, days int, leaves time.Time) *problem {
 	if len(list) == 0 {
 		return nil
 	}
 	l := web.Lang(ctx)
-	ends := s.now().Add(time.Duration(days) * 24 * time.Hour)
+	if leaves.IsZero() {
+		leaves = s.now()
+	}
+	ends := leaves.Add(time.Duration(days) * 24 * time.Hour)
 	until := i18n.Date(l, ends.In(s.location), "day")
 	intro := i18n.T(l, "webmail.files.intro", "date", until)
 	text, rich := "\n"+intro+"\n", "<div><br></div><div>"+html.EscapeString(intro)+"</div><ul>"
 	for _, f := range list {
 		if f.state == fileChecking {
 			var err error
-			if f, err = s.check(ctx, f); err != nil {
+			if f, err = s.checked(ctx, f); err != nil {
 				s.log.WarnContext(ctx, "large file not checked for viruses", "error", err)
 			}
 		}

@@ -296,3 +296,26 @@ func linkIn(raw string) string {
 	_, root := parseMessage([]byte(raw))
 	return regexp.MustCompile(`/f/[A-Za-z0-9_-]{43}`).FindString(decodeText(pickBody(root).plain))
 }
+
+func TestALinkHoldsFromWhenItsMessageLeaves(t *testing.T) {
+	r := newRigLarge(t, "")
+	b := r.browser("mdupont")
+	at := b.largeFile("a.bin", strings.Repeat("x", 1000))
+	if at.State != "ready" {
+		t.Fatalf("%+v", at)
+	}
+	f := b.write("jmartin@academie.test", "Plus tard", "Voilà")
+	leaves := time.Now().In(r.s.location).Add(20 * 24 * time.Hour).Truncate(time.Minute)
+	f.Set("link", at.ID)
+	f.Set("link_days", "7")
+	f.Set("action", "later/"+leaves.Format(momentLayout))
+	b.upload(f, nil)
+	b.sees("Message programmé")
+	var ends int64
+	if err := r.s.db.QueryRow(t.Context(), "SELECT ends FROM mail_file WHERE id = $1", at.ID).Scan(&ends); err != nil {
+		t.Fatal(err)
+	}
+	if want := leaves.Add(7 * 24 * time.Hour); !time.UnixMicro(ends).Equal(want) {
+		t.Fatalf("the link ends %s, not %s", time.UnixMicro(ends), want)
+	}
+}

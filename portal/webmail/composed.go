@@ -80,7 +80,7 @@ func (s *service) composed(w http.ResponseWriter, r *http.Request) error {
 	case sending && wrong == nil:
 		final := *o // with the links, that the composition itself does not hold
 		code, days := s.linkOptions(form.Get("link_code"), form.Get("link_days"))
-		if wrong = s.addLinks(ctx, &final, links, code, days); wrong == nil {
+		if wrong = s.addLinks(ctx, &final, links, code, days, later); wrong == nil {
 			if unformatted(final.html) {
 				final.html = "" // text says the same, and is shown in the reader's own colours
 			}

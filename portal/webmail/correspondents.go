@@ -23,7 +23,8 @@ type correspondent struct {
 	Last int64  `json:"l"`
 }
 
-// weight ranks: what was sent counts half as much each two months.
+// weight ranks: what was sent counts half as much after two months, a third after
+// four, and so on.
 func (c correspondent) weight(today int64) float64 {
 	return float64(c.Sent) / float64(1+max(0, today-c.Last)/60)
 }

@@ -132,22 +132,16 @@ func (s *service) postSnooze(w http.ResponseWriter, r *http.Request) error {
 	if wrong != "" {
 		return web.Fail(http.StatusUnprocessableEntity, wrong, fmt.Errorf("time %q", web.Field(r, "at")))
 	}
-	var refs []ref
-	for _, key := range r.PostForm["m"] {
-		one, err := parseRef(box, key)
-		if err != nil {
-			return err
-		}
-		if refs = append(refs, one); len(refs) > pageSize {
-			break
-		}
+	refs, err := refsOf(r.PostForm["m"], func(key string) (ref, error) { return parseRef(box, key) })
+	if err != nil {
+		return err
 	}
 	back := backTo(web.Field(r, "back"), box)
 	if len(refs) == 0 {
 		return s.goBack(w, r, back, url.Values{"done": {"none"}})
 	}
 	var moved []ref
-	err := s.with(ctx, func(who owner) (err error) {
+	err = s.with(ctx, func(who owner) (err error) {
 		moved, err = s.snooze(ctx, who, refs, at)
 		return err
 	})
@@ -171,8 +165,8 @@ func (s *service) snooze(ctx context.Context, who owner, refs []ref, at time.Tim
 	if err != nil {
 		return nil, err
 	}
-	if refs[0].box == away { // another time for what waits already
-		return nil, s.eachSnoozed(ctx, who.sub, refs, refs[0].box, at)
+	if refs[0].box == away { // another time for what waits already; what lies here by chance goes to the inbox
+		return nil, s.eachSnoozed(ctx, who.sub, refs, "INBOX", at)
 	}
 	moved, err := s.move(ctx, who, refs, away)
 	if err != nil {
@@ -220,7 +214,7 @@ func (s *service) wakeMine(ctx context.Context, who owner) error {
 	}
 	for _, o := range due {
 		err := s.wake(ctx, who, o.at, o.target)
-		if err != nil && !errors.Is(err, errGone) && refusedCode(err) == "" {
+		if err != nil && !errors.Is(err, errGone) { // it waits on, and is tried again
 			s.log.InfoContext(ctx, "message not brought back yet", "error", err)
 			continue
 		}
@@ -234,11 +228,12 @@ func (s *service) wakeMine(ctx context.Context, who owner) error {
 // wake makes a message unread and moves it back, to the inbox when its mailbox is
 // gone. One that somebody took away meanwhile stays where it is.
 func (s *service) wake(ctx context.Context, who owner, at ref, target string) error {
-	if err := s.setFlags(ctx, who, []ref{at}, imap.StoreFlagsDel, imap.FlagSeen); err != nil {
+	if err := s.setFlags(ctx, who, []ref{at}, imap.StoreFlagsDel, imap.FlagSeen); err != nil && !errors.Is(err, errReadOnly) {
 		return err
 	}
 	_, err := s.move(ctx, who, []ref{at}, target)
-	if refusedCode(err) == imap.ResponseCodeTryCreate || refusedCode(err) == imap.ResponseCodeNonExistent {
+	switch refusedCode(err) {
+	case imap.ResponseCodeTryCreate, imap.ResponseCodeNonExistent, imap.ResponseCodeNoPerm:
 		_, err = s.move(ctx, who, []ref{at}, "INBOX")
 	}
 	return err

@@ -171,9 +171,15 @@ func (s *service) postImport(w http.ResponseWriter, r *http.Request) error {
 					return err
 				})
 			})
-			if errors.Is(err, errTooLarge) {
-				bad++
-			} else if err != nil {
+			switch {
+			case err == nil:
+			case n > 0: // what has come in stays, and is said
+				s.log.InfoContext(ctx, "import broke off", "error", err, "messages", n-1)
+				s.badges.forget(s.person(ctx).Sub)
+				return s.importPage(w, r, http.StatusUnprocessableEntity, &templates.WebmailImport{Error: "webmail.import.broke", N: n - 1})
+			case errors.Is(err, errTooLarge):
+				return s.importPage(w, r, http.StatusUnprocessableEntity, &templates.WebmailImport{Error: "webmail.import.one"})
+			default:
 				return importFailure(err)
 			}
 		}

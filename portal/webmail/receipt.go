@@ -2,6 +2,8 @@ package webmail
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,8 +27,11 @@ func receiptFor(m *message) string {
 	if m.has(mdnSent) || m.has(imap.FlagDraft) || m.header.count("disposition-notification-to") != 1 || m.header.get("list-id") != "" {
 		return ""
 	}
-	if strings.EqualFold(m.header.get("content-type"), "multipart/report") {
+	if kind, _ := parseMediaType(m.header.get("content-type"), ""); strings.EqualFold(kind, "multipart/report") {
 		return ""
+	}
+	if auto := m.header.get("auto-submitted"); auto != "" && !strings.EqualFold(strings.TrimSpace(auto), "no") {
+		return "" // RFC 3834 §2
 	}
 	list := parseAddresses(m.header.get("disposition-notification-to"), 2)
 	if len(list) != 1 {
@@ -57,25 +62,33 @@ func (s *service) postReceipt(w http.ResponseWriter, r *http.Request) error {
 		if to == "" {
 			return nil // settled in another tab
 		}
+		if own, ok := validMail(person.Mail); do == "send" && ok {
+			// The name is made of the message: a second click sends no second receipt.
+			id := receiptID(who.sub, at)
+			raw, e := s.receipt(web.Lang(ctx), id, address{person.Name, own}, to, m)
+			fresh, err := s.enqueue(ctx, who.sub, id, e, raw, 0)
+			if err != nil {
+				return err
+			}
+			if fresh {
+				s.resume(ctx, who.sub, id, 0)
+			}
+		}
 		if err := s.setFlags(ctx, who, []ref{at}, imap.StoreFlagsAdd, mdnSent); err != nil && !errors.Is(err, errReadOnly) {
 			return err
 		}
-		own, ok := validMail(person.Mail)
-		if do == "ignore" || !ok {
-			return nil
-		}
-		id := newCompositionID()
-		raw, e := s.receipt(web.Lang(ctx), id, address{person.Name, own}, to, m)
-		if _, err := s.enqueue(ctx, who.sub, id, e, raw, 0); err != nil {
-			return err
-		}
-		s.resume(ctx, who.sub, id, 0)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return web.Redirect(w, r, at.path())
+}
+
+// receiptID is the name in the outbox of the receipt of a message.
+func receiptID(sub string, at ref) string {
+	sum := sha256.Sum256([]byte("receipt\x00" + sub + "\x00" + at.path()))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
 }
 
 // receipt is the notification itself. Its envelope has no sender (RFC 8098 §3), so

@@ -17,11 +17,13 @@ import (
 type senderProof int
 
 const (
-	notSaid    senderProof = iota // nobody whom we trust has said
-	proved                        // it is from there
-	notProved                     // it fails
-	mostResult = 20               // fields looked at
+	notSaid   senderProof = iota // nobody whom we trust has said
+	proved                       // it is from there
+	notProved                    // it fails
 )
+
+// mostResult is how many fields are looked at.
+const mostResult = 20
 
 // proofOf reads the fields of our own receiving server: others, which a stranger
 // may have written, count for nothing. The topmost is the last that was added.

@@ -93,6 +93,7 @@ type service struct {
 	contentOrigin, portalOrigin string        // of strangers' documents, "" for the portal's; of the pages around them
 	pictures                    *http.Client  // fetches remote pictures
 	fetching                    chan struct{} // as many at once
+	checking                    sync.Map      // large files that the virus scanner looks at
 
 	work        sync.WaitGroup // messages being delivered
 	stop        context.CancelFunc

@@ -511,7 +511,10 @@ if (links && form) {
         bar.value = (at.offset * 100) / file.size;
         if (at.state === "receiving") said.textContent = Math.floor(bar.value) + " %";
       }
-      if (at.state === "checking") at = await ask(`/mail-files/${at.id}/check`, { method: "POST" });
+      while (at.state === "checking" && li.isConnected) {
+        at = await ask(`/mail-files/${at.id}/check`, { method: "POST" });
+        if (at.state === "checking") await new Promise((again) => setTimeout(again, 2000));
+      }
       bar.hidden = true;
       said.textContent = Math.ceil(file.size / 1e6).toLocaleString(document.documentElement.lang) + (document.documentElement.lang === "fr" ? " Mo" : " MB");
     } catch (error) {
