@@ -49,6 +49,7 @@ type MailConfig struct {
 	Undo          time.Duration `yaml:"undo"`             // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
 	Content       ContentConfig `yaml:"content"`
 	Files         FilesConfig   `yaml:"files"`
+	Functions     []Function    `yaml:"functions"`
 	AuthservID    string        `yaml:"authserv_id"` // by which the receiving server signs Authentication-Results; empty: no sender is called verified
 }
 
@@ -173,6 +174,11 @@ func (c Config) Validate() []error {
 func (c MailConfig) validate(bad func(key, format string, args ...any)) {
 	if c.Undo > mostUndo {
 		bad("mail.undo", "is at most %s", mostUndo)
+	}
+	for i, f := range c.Functions {
+		if err := f.check(); err != nil {
+			bad(fmt.Sprintf("mail.functions[%d]", i), "%v", err)
+		}
 	}
 	if f := c.Files; f.Dir != "" {
 		for key, n := range map[string]int64{"threshold": f.Threshold, "max_file": f.MaxFile, "total": f.Total, "days": int64(f.Days)} {

@@ -42,6 +42,8 @@ type WebmailCompose struct {
 	ID, Kind, Source, Draft string // what the form carries along
 	InReplyTo, References   string
 	From                    MailAddress
+	As                      string       // key of the identity
+	Senders                 []MailChoice // identities to choose from; none when there is one
 	To, Cc, Bcc             string
 	Subject, Text           string
 	HTML                    string // what the editor begins with
@@ -482,6 +484,7 @@ type MailMessage struct {
 	From       []MailAddress
 	To, Cc     []MailAddress
 	ReplyTo    []MailAddress // when it differs from From
+	Sender     []MailAddress // who wrote in the name of From
 	Date       time.Time
 	Flagged    bool
 	Answered   bool
@@ -573,4 +576,30 @@ type MailWaiting struct {
 	Reason      string // sentence, already translated
 	Detail      string
 	Edit        string
+}
+
+// WebmailIdentities is whom a person writes as, and who may write in their name.
+type WebmailIdentities struct {
+	Layout
+	Folders    []MailFolder
+	Name, Mail string // of the person
+	Own        []MailIdentity
+	Functions  []MailIdentity
+	InNameOf   []MailIdentity
+	Delegates  []MailIdentity
+	Signatures []MailChoice
+	ID         string
+	Edit       MailIdentity
+	Who        string // as typed
+	Done       string
+	Error      string
+}
+
+func (WebmailIdentities) Template() string { return "webmail_identities.html" }
+
+// MailIdentity is one of them.
+type MailIdentity struct {
+	ID, Name, Mail           string
+	Label, ReplyTo           string
+	Signature, SignatureName string
 }

@@ -14,6 +14,10 @@ import (
 type outgoing struct {
 	id          string // of the composition: [a-z0-9]{26}; the Message-ID is made of it
 	from        address
+	as          string // key of the identity
+	sender      string // address that stands in Sender, "" when it is From's
+	replyTo     string
+	sent        string // mailbox for the copy, "" for one's own
 	to, cc, bcc []address
 	subject     string
 	text        string
@@ -70,6 +74,12 @@ func (o *outgoing) bytes(at time.Time, draft bool) []byte {
 	}
 	field("Date", at.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	field("From", wireAddresses([]address{o.from}))
+	if o.sender != "" {
+		field("Sender", "<"+o.sender+">")
+	}
+	if o.replyTo != "" {
+		field("Reply-To", "<"+o.replyTo+">")
+	}
 	field("To", o.recipientsField("to", o.to, draft))
 	field("Cc", o.recipientsField("cc", o.cc, draft))
 	if draft {
@@ -78,6 +88,7 @@ func (o *outgoing) bytes(at time.Time, draft bool) []byte {
 		if o.source != "" {
 			field("X-Beffroi-Source", wireText(o.kind+" "+o.source))
 		}
+		field("X-Beffroi-Identity", wireText(o.as))
 		field("X-Beffroi-Links", strings.Join(o.links, "\r\n "))
 	}
 	if o.receipt {

@@ -31,7 +31,7 @@ const (
 func (s *service) compose(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	q := r.URL.Query()
-	page := &templates.WebmailCompose{ID: newCompositionID(), Back: "/mail/", Focus: "to", Plain: s.plainly(ctx)}
+	page := &templates.WebmailCompose{ID: newCompositionID(), Back: "/mail/", Focus: "to", Plain: s.plainly(ctx), As: cleanLine(q.Get("as"))}
 	var folders []mailbox
 	err := s.with(ctx, func(who owner) error {
 		var err error
@@ -107,8 +107,12 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	if page.Folders, err = s.sidebar(ctx, folders, ""); err != nil {
 		return err
 	}
-	who := s.person(ctx)
-	page.From = templates.MailAddress{Name: who.Name, Mail: who.Mail}
+	all, err := s.identities(ctx)
+	if err != nil {
+		return err
+	}
+	page.Senders = senderViews(all, page.As)
+	page.From = s.signed(ctx, page.As)
 	if page.Inserts, err = s.keptTexts(ctx); err != nil {
 		return err
 	}
@@ -169,17 +173,26 @@ func (s *service) composeReply(ctx context.Context, who owner, page *templates.W
 		return err
 	}
 	l := web.Lang(ctx)
-	self := fold(s.person(ctx).Mail)
+	identities, err := s.identities(ctx)
+	if err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	for _, one := range identities {
+		own[fold(one.from.mail)] = !one.sender
+	}
+	page.As = identityFor(identities, m.header)
 	to := parseAddresses(m.header.get("reply-to"), 20)
 	if len(to) == 0 {
 		to = parseAddresses(m.header.get("from"), 20)
 	}
-	if len(to) > 0 && fold(to[0].mail) == self { // one's own message: go on with those it went to
+	if len(to) > 0 && own[fold(to[0].mail)] { // one's own message: go on with those it went to
 		to = parseAddresses(m.header.get("to"), 200)
+		page.As = identityWith(identities, m.header.get("from"))
 	}
 	var cc []address
 	if all {
-		seen := map[string]bool{self: true}
+		seen := own
 		for _, a := range to {
 			seen[fold(a.mail)] = true
 		}
@@ -284,6 +297,7 @@ func (s *service) composeKept(ctx context.Context, page *templates.WebmailCompos
 		return err
 	}
 	page.ID, page.Draft, page.Kind, page.Source, page.Bcc, page.Focus = id, e.Draft, e.Kind, e.Source, e.Bcc, "text"
+	page.As = e.As
 	page.Kept = keptBy(web.Lang(ctx), "outbox/"+id, m)
 	return nil
 }
@@ -302,7 +316,7 @@ func (s *service) fillWritten(ctx context.Context, who owner, page *templates.We
 			return err
 		}
 	}
-	page.Receipt = m.header.get("disposition-notification-to") != ""
+	page.Receipt, page.As = m.header.get("disposition-notification-to") != "", m.header.text("x-beffroi-identity")
 	page.InReplyTo = strings.Join(messageIDs(m.header.get("in-reply-to")), " ")
 	page.References = strings.Join(messageIDs(m.header.get("references")), " ")
 	if kind, source, ok := strings.Cut(m.header.text("x-beffroi-source"), " "); ok {

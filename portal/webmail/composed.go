@@ -139,7 +139,7 @@ func removeUploads(r *http.Request) {
 
 // pageOf is the form as the page shows it again.
 func pageOf(form url.Values) *templates.WebmailCompose {
-	p := &templates.WebmailCompose{ID: form.Get("id"), Kind: form.Get("kind"), Source: form.Get("source"), Draft: form.Get("draft"),
+	p := &templates.WebmailCompose{As: cleanLine(form.Get("as")), ID: form.Get("id"), Kind: form.Get("kind"), Source: form.Get("source"), Draft: form.Get("draft"),
 		InReplyTo: strings.Join(messageIDs(form.Get("in_reply_to")), " "), References: strings.Join(messageIDs(form.Get("references")), " "),
 		To: cleanLine(form.Get("to")), Cc: cleanLine(form.Get("cc")), Bcc: cleanLine(form.Get("bcc")), Subject: cleanLine(form.Get("subject")),
 		Text: cleanText(form.Get("text")), Back: backTo(form.Get("back"), "INBOX"), Focus: "text", At: cleanLine(form.Get("at")), Receipt: form.Get("receipt") != ""}
@@ -173,6 +173,17 @@ func (s *service) outgoing(ctx context.Context, who owner, page *templates.Webma
 		o.inReplyTo = ids[0]
 	}
 	var wrong *problem
+	if as, err := s.identityOf(ctx, page.As); err == nil {
+		o.as, o.from, o.replyTo, o.sent = as.key, as.from, as.replyTo, as.sent
+		if as.sender {
+			o.sender = person.Mail
+		}
+	} else if errors.Is(err, errNotYours) {
+		page.As = ""
+		wrong = &problem{key: "webmail.compose.notyours", field: "as", status: 422, cause: err}
+	} else {
+		wrong = &problem{key: "webmail.compose.notkept", status: http.StatusInternalServerError, cause: err}
+	}
 	for _, f := range []struct {
 		name, typed string
 		list        *[]address
@@ -398,7 +409,11 @@ func (s *service) send(w http.ResponseWriter, r *http.Request, page *templates.W
 }
 
 func (s *service) envelopeOf(o *outgoing, page *templates.WebmailCompose) envelope {
-	return envelope{From: o.from.mail, To: o.recipients(), Subject: o.subject, MessageID: o.messageID(), Kind: o.kind, Source: o.source,
+	from := o.from.mail
+	if o.sender != "" {
+		from = o.sender
+	}
+	return envelope{From: from, As: o.as, Filed: o.sent, To: o.recipients(), Subject: o.subject, MessageID: o.messageID(), Kind: o.kind, Source: o.source,
 		Draft: page.Draft, Bcc: page.Bcc}
 }
 
@@ -424,6 +439,8 @@ func explain(reason string) (key, what, detail string) {
 		return "webmail.compose.refused", "", detail
 	case code == "signin":
 		return "webmail.compose.signin", "", detail
+	case code == "identity":
+		return "webmail.compose.notyours", "", detail
 	case code == "draft":
 		return "webmail.compose.draftfailed", "", detail
 	case code == "undone":

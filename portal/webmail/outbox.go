@@ -32,6 +32,8 @@ type envelope struct {
 	Draft     string   `json:"draft,omitempty"`  // path of the draft to remove once sent
 	Bcc       string   `json:"bcc,omitempty"`    // as typed, to go on after a failure
 	Quiet     bool     `json:"quiet,omitempty"`  // no message of the person: it is not filed in Sent
+	As        string   `json:"as,omitempty"`     // key of the identity, looked at again when it leaves
+	Filed     string   `json:"filed,omitempty"`  // mailbox for the copy, "" for the person's own
 }
 
 // leaseFor is how long one attempt owns a message. After a crash the next
@@ -203,6 +205,11 @@ func (s *service) deliver(ctx context.Context, sub, id string, credentials func(
 			s.repeats.Add(1)
 			s.log.WarnContext(ctx, "message submitted again, its fate was not known", "message_id", e.MessageID, "attempt", attempts)
 		}
+		if e.As != "" {
+			if err := s.mayWriteAs(ctx, e.As); err != nil {
+				return s.after(ctx, sub, id, state, attempts, fmt.Errorf("%w: %w", errNotSent, err))
+			}
+		}
 		if err := s.submit(ctx, who, e, []byte(raw)); err != nil {
 			return s.after(ctx, sub, id, state, attempts, err)
 		}
@@ -239,9 +246,12 @@ func (s *service) file(ctx context.Context, who owner, sub, id string, e envelop
 	if err != nil {
 		return err
 	}
+	if e.Filed != "" && filings < mostFilings { // that of a function, while it takes it
+		sent = e.Filed
+	}
 	if filings > 0 {
 		there, err := s.holds(ctx, who, sent, e.MessageID)
-		if err != nil || there {
+		if there || err != nil && !errors.Is(err, errGone) {
 			return err
 		}
 	}
@@ -249,8 +259,16 @@ func (s *service) file(ctx context.Context, who owner, sub, id string, e envelop
 		return err
 	}
 	_, err = s.append(ctx, who, sent, raw, []imap.Flag{imap.FlagSeen})
+	if sent == e.Filed && err != nil && keepsConnection(err) { // a clear no: one's own then
+		s.log.InfoContext(ctx, "the copy of a message stays with its writer", "mailbox", sent, "error", err)
+		e.Filed = ""
+		return s.file(ctx, who, sub, id, e, raw, filings)
+	}
 	return err
 }
+
+// mostFilings is how often a mailbox that is not one's own is tried.
+const mostFilings = 4
 
 // holds tells whether a mailbox has a message of this Message-ID.
 func (s *service) holds(ctx context.Context, who owner, box, messageID string) (there bool, err error) {
@@ -401,7 +419,7 @@ func (s *service) after(ctx context.Context, sub, id, state string, attempts int
 	next, lease, reason := state, s.now().Add(backoff(attempts)), ""
 	switch {
 	case state == stateSent:
-	case errors.As(cause, &no):
+	case errors.As(cause, &no), errors.Is(cause, errNotYours):
 		next, reason = stateFailed, reasonOf(cause)
 	case errors.Is(cause, errNotSent) && (attempts == 1 && s.config.Undo <= 0 || attempts > mostAttempts):
 		next, reason = stateFailed, reasonOf(cause)
@@ -431,6 +449,8 @@ func reasonOf(err error) string {
 		return fmt.Sprintf("size\n%s", no.answer)
 	case errors.As(err, &no):
 		return fmt.Sprintf("refused\n%d %s", no.code, no.answer)
+	case errors.Is(err, errNotYours):
+		return "identity"
 	case errors.Is(err, errNoLogin), errors.Is(err, errSignIn):
 		return "signin"
 	}

@@ -328,6 +328,9 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 	if reply := people(m.header.get("reply-to")); len(reply) > 0 && (len(v.From) == 0 || reply[0].Mail != v.From[0].Mail) {
 		v.ReplyTo = reply
 	}
+	if sender := people(m.header.get("sender")); len(sender) == 1 && len(v.From) > 0 && !strings.EqualFold(sender[0].Mail, v.From[0].Mail) {
+		v.Sender = sender
+	}
 	escaped := url.QueryEscape(path)
 	v.Reply, v.Forward = "/mail/compose?reply="+escaped, "/mail/compose?forward="+escaped
 	if len(v.To)+len(v.Cc) > 1 {

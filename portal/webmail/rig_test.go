@@ -144,7 +144,7 @@ func (f *fakePortal) People(_ context.Context, text string) (found []portal.Coll
 	if text == "panne" {
 		return nil, portal.ErrUnavailable
 	}
-	for _, c := range []portal.Colleague{{Name: "Martin, Jean-François", Mail: "jmartin@academie.test", Title: "Principal", School: "0590002B"}, {Name: "Sans Adresse"}, {Login: "ssmith", Name: "Sarah Smith", Mail: "ssmith@academie.test"}, {Login: "mdupont", Name: "Marie Dupont", Mail: "mdupont@academie.test"}, {Name: "Sarah Martin", Mail: "smartin@academie.test"}} {
+	for _, c := range []portal.Colleague{{ID: "sub-jmartin", Login: "jmartin", Name: "Martin, Jean-François", Mail: "jmartin@academie.test", Title: "Principal", School: "0590002B"}, {Name: "Sans Adresse"}, {ID: "sub-ssmith", Login: "ssmith", Name: "Sarah Smith", Mail: "ssmith@academie.test"}, {ID: "sub-mdupont", Login: "mdupont", Name: "Marie Dupont", Mail: "mdupont@academie.test"}, {Name: "Sarah Martin", Mail: "smartin@academie.test"}} {
 		if strings.Contains(strings.ToLower(c.Name+" "+c.Login+" "+c.Mail), strings.ToLower(text)) {
 			found = append(found, c)
 		}
@@ -205,8 +205,11 @@ func personOf(ctx context.Context) portal.Person {
 	login, _ := ctx.Value(visitor{}).(string)
 	mail := login + "@academie.test"
 	name := map[string]string{"mdupont": "Marie Dupont", "jmartin": "Jean-François Martin", "ssmith": "Sarah Smith"}[login]
-	return portal.Person{Sub: "sub-" + login, Login: login, Name: name, Mail: mail}
+	return portal.Person{Sub: "sub-" + login, Login: login, Name: name, Mail: mail, Groups: groupsOf[login]}
 }
+
+// groupsOf are the groups of people, where a test gives them some.
+var groupsOf = map[string][]string{"mdupont": {"direction-0590001a", "enseignants"}}
 
 // elsewhere stands for the address of the origin apart.
 const elsewhere = "elsewhere"

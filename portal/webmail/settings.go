@@ -51,6 +51,7 @@ func (s *service) showSettings(w http.ResponseWriter, r *http.Request) error {
 		{"filters", "list", "/mail/filters", s.sieve.address != ""},
 		{"files", "link", "/mail/files", s.large != nil},
 		{"texts", "edit", "/mail/texts", true},
+		{"identities", "user", "/mail/identities", true},
 		{"labels", "flag", "/mail/labels", true},
 		{"shares", "users", "/mail/shares", shares},
 		{"notify", "bell", "/mail/notifications", true},

@@ -134,32 +134,6 @@ func (s *service) nameOf(ctx context.Context, login string) string {
 	return ""
 }
 
-// loginOf finds the person that was typed: an address, a login, or what completed
-// it. It is "" when the directory knows none, or several.
-func (s *service) loginOf(ctx context.Context, typed string) (string, error) {
-	typed = strings.Trim(strings.TrimSpace(cleanLine(typed)), ",")
-	if list, err := parseRecipients(typed); err == nil && len(list) == 1 {
-		typed = list[0].mail
-	}
-	if len([]rune(typed)) < 2 {
-		return "", nil
-	}
-	people, err := s.host.People(ctx, typed)
-	if err != nil {
-		return "", err
-	}
-	login := ""
-	for _, p := range people {
-		if p.Login != "" && (strings.EqualFold(p.Mail, typed) || strings.EqualFold(p.Login, typed)) {
-			if login != "" && !strings.EqualFold(login, p.Login) {
-				return "", nil
-			}
-			login = strings.ToLower(p.Login)
-		}
-	}
-	return login, nil
-}
-
 // postShare answers POST /mail/{box}/share: who gets rights, or none with do=remove.
 func (s *service) postShare(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
@@ -170,14 +144,15 @@ func (s *service) postShare(w http.ResponseWriter, r *http.Request) error {
 	id := typed
 	switch do {
 	case "add":
-		login, err := s.loginOf(ctx, typed)
+		found, err := s.colleagueOf(ctx, typed)
 		if err != nil {
 			return err
 		}
-		if login == "" {
+		if found == nil {
 			page.Error = "webmail.share.unknown"
 			return s.sharePage(w, r, http.StatusUnprocessableEntity, page)
 		}
+		login := strings.ToLower(found.Login)
 		if strings.EqualFold(login, s.person(ctx).Login) {
 			page.Error = "webmail.share.self"
 			return s.sharePage(w, r, http.StatusUnprocessableEntity, page)

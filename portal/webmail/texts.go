@@ -129,7 +129,14 @@ func (s *service) sign(ctx context.Context, page *templates.WebmailCompose, answ
 	if err != nil {
 		return err
 	}
+	as, err := s.identityOf(ctx, page.As)
+	if err != nil && !errors.Is(err, errNotYours) {
+		return err
+	}
 	at := slices.IndexFunc(kept, func(one keptItem[textValue]) bool {
+		if as.signature != "" {
+			return one.id == as.signature
+		}
 		return !answer && one.value.New || answer && one.value.Answer
 	})
 	if at < 0 {

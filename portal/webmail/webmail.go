@@ -225,6 +225,8 @@ func (s *service) mount(h host, mux web.Mux) {
 	}
 	page("GET /mail/texts", s.showTexts)
 	page("POST /mail/texts", s.postTexts)
+	page("GET /mail/identities", s.showIdentities)
+	page("POST /mail/identities", s.postIdentities)
 	page("GET /mail/labels", s.showLabels)
 	page("POST /mail/labels", s.postLabels)
 	page("GET /mail/pictures", s.showSenders)
