@@ -30,6 +30,7 @@ require (
 	github.com/jba/templatecheck v0.7.1
 	github.com/ory/fosite v0.49.0
 	github.com/pquerna/otp v1.5.0
+	github.com/smallstep/pkcs7 v0.2.3
 	github.com/tdewolff/parse/v2 v2.8.20
 	github.com/teambition/rrule-go v1.8.2
 	github.com/zitadel/oidc/v3 v3.52.0

@@ -50,7 +50,8 @@ type MailConfig struct {
 	Content       ContentConfig `yaml:"content"`
 	Files         FilesConfig   `yaml:"files"`
 	Functions     []Function    `yaml:"functions"`
-	AuthservID    string        `yaml:"authserv_id"` // by which the receiving server signs Authentication-Results; empty: no sender is called verified
+	SignersFile   string        `yaml:"signers_file"` // PEM of the authorities whose S/MIME signatures count; empty: the system's
+	AuthservID    string        `yaml:"authserv_id"`  // by which the receiving server signs Authentication-Results; empty: no sender is called verified
 }
 
 // FilesConfig is about files that are too large for a message: links lead to them.
@@ -157,7 +158,7 @@ func (c Config) Validate() []error {
 			bad("time_zone", "%q is not a zone of the IANA database", c.TimeZone)
 		}
 	}
-	for key, file := range map[string]string{"ca_file": c.CAFile, "mail.ca_file": c.Mail.CAFile, "dav.ca_file": c.DAV.CAFile} {
+	for key, file := range map[string]string{"ca_file": c.CAFile, "mail.ca_file": c.Mail.CAFile, "mail.signers_file": c.Mail.SignersFile, "dav.ca_file": c.DAV.CAFile} {
 		if file == "" {
 			continue
 		}

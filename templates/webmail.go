@@ -523,6 +523,9 @@ type MailMessage struct {
 	Together        int  // messages of its conversation, 0 when it is alone
 	Labels          []MailLabel
 	History         string // address of all that was exchanged with who wrote it
+	Invitation      *MailInvitation
+	Signature       string // address that tells about the signature, "" without one
+	Encrypted       bool   // it can be read only where its key is
 	Receipt         string // address that asks for a receipt of reading
 	Snoozing        bool   // a time is asked for, until when it goes out of sight
 }
@@ -603,3 +606,39 @@ type MailIdentity struct {
 	Label, ReplyTo           string
 	Signature, SignatureName string
 }
+
+// MailInvitation is what a message says about an event.
+type MailInvitation struct {
+	Method     string // "REQUEST", "CANCEL", "REPLY", "PUBLISH" or another
+	Title      string
+	Place      string
+	Start, End time.Time // of days, both are days of it
+	AllDay     bool
+	Repeats    bool
+	One        bool // about one occurrence of a series
+	Organizer  MailAddress
+	Attendees  []MailAttendee
+	Answer     string // what was answered, "" when nothing was
+	CanAnswer  bool
+	Agenda     bool // there is a calendar
+	Do         string
+	Said, Kept string // what was just done: with the answer, and with the calendar
+}
+
+// SameDay tells whether it ends on the day that it begins.
+func (i MailInvitation) SameDay() bool {
+	return i.Start.Format("20060102") == i.End.Format("20060102")
+}
+
+// MailAttendee is somebody invited. Status is as in iCalendar, in capitals.
+type MailAttendee struct{ Name, Status string }
+
+// WebmailSignature is what can be said of an S/MIME signature, as part of a page. State
+// is "good", "other" (of somebody else than the sender), "unknown" (its authority),
+// "broken", or "" for none.
+type WebmailSignature struct {
+	Layout
+	State, Name, Mail, Issuer string
+}
+
+func (WebmailSignature) Template() string { return "webmail_signature" }

@@ -18,6 +18,7 @@ var (
 //
 //	day       lundi 23 novembre 2026     Monday 23 November 2026
 //	dayshort  lun. 23 nov.               Mon 23 Nov
+//	monthshort nov.                      Nov
 //	weekday   lundi                      Monday
 //	month     novembre 2026              November 2026
 //	short     23/11/2026                 23/11/2026
@@ -51,6 +52,8 @@ func english(t time.Time, style string) string {
 		return t.Format("Monday 2 January 2006")
 	case "dayshort":
 		return t.Format("Mon 2 Jan")
+	case "monthshort":
+		return t.Format("Jan")
 	case "weekday":
 		return t.Format("Monday")
 	case "month":
@@ -70,6 +73,8 @@ func french(t time.Time, style string) string {
 		return fmt.Sprintf("%s %s %s %d", frDays[t.Weekday()], day, month, t.Year())
 	case "dayshort":
 		return fmt.Sprintf("%s %s %s", frDays3[t.Weekday()], day, frMonths3[t.Month()-1])
+	case "monthshort":
+		return frMonths3[t.Month()-1]
 	case "weekday":
 		return frDays[t.Weekday()]
 	case "month":

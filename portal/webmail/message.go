@@ -55,8 +55,9 @@ type message struct {
 	header   header
 	root     *part
 	body     body
-	salvaged bool // parsed from the bytes because the server's structure could not be read
-	cut      bool // salvaged, and longer than what was read
+	salvaged bool   // parsed from the bytes because the server's structure could not be read
+	cut      bool   // salvaged, and longer than what was read
+	signed   string // how: see signedKind
 }
 
 func (m *message) has(f imap.Flag) bool { return row{flags: m.flags}.has(f) }
@@ -90,16 +91,21 @@ func (s *service) openMessage(ctx context.Context, who owner, r ref) (*message, 
 	}
 	if int64(len(raw)) < wholeUpTo {
 		m.header, m.root = parseMessage(raw)
-		m.body = pickBody(m.root)
-		return m, nil
+		return m, s.understand(ctx, who, m)
 	}
 	head, _ := splitHeader(raw)
 	m.header = parseHeader(head)
 	if err := s.readStructure(ctx, who, m); err != nil {
 		return nil, err
 	}
+	return m, s.understand(ctx, who, m)
+}
+
+// understand chooses what is shown of a message from its structure.
+func (s *service) understand(ctx context.Context, who owner, m *message) error {
+	m.unwrap()
 	m.body = pickBody(m.root)
-	return m, nil
+	return s.unpackTNEF(ctx, who, m)
 }
 
 // readStructure asks for BODYSTRUCTURE. go-imap closes the connection over one

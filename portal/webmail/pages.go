@@ -103,6 +103,9 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	if shown != nil {
 		s.place(shown, view, p, at)
 		shown.Labels = labelsOn(all, flags)
+		if i := shown.Invitation; i != nil {
+			i.Said, i.Kept = r.URL.Query().Get("answered"), r.URL.Query().Get("agenda")
+		}
 		shown.Snoozing = r.URL.Query().Has("snooze") && view.Box.Snooze != ""
 		shown.Together = s.together(ctx, *at)
 		s.allowFrame(w)
@@ -390,6 +393,16 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 	}
 	if len(v.From) == 1 && v.From[0].Mail != "" && !strings.ContainsAny(v.From[0].Mail, `" `) {
 		v.History = "/mail/search?q=" + url.QueryEscape("person:"+v.From[0].Mail)
+	}
+	switch m.signed {
+	case "clear", "envelope":
+		v.Signature = path + "/signature"
+	case "encrypted":
+		v.Encrypted = true
+	}
+	var err error
+	if v.Invitation, err = s.invitationView(ctx, who, m); err != nil {
+		return nil, err
 	}
 	v.Print, v.Receipt = path+"/document?print", receiptFor(m)
 	if s.sieve.address != "" {

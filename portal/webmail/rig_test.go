@@ -28,6 +28,7 @@ import (
 	"beffroi/internal/testpeer"
 	"beffroi/internal/web"
 	"beffroi/portal"
+	"beffroi/portal/dav"
 	"beffroi/templates"
 )
 
@@ -106,6 +107,7 @@ type fakePortal struct {
 	ended  atomic.Bool
 
 	mandates atomic.Int64
+	dav      *dav.Server
 	chosen   sync.Map
 	gone     string // of these nobody is signed in
 }
@@ -137,6 +139,13 @@ func (f *fakePortal) Of(ctx context.Context, person string) (context.Context, er
 		return nil, portal.ErrSignedOut
 	}
 	return f.As(ctx, strings.TrimPrefix(person, "sub-"))
+}
+
+// HasCalendars tells whether a test has a calendar server.
+func (f *fakePortal) HasCalendars() bool { return f.dav != nil }
+
+func (f *fakePortal) Calendars(ctx context.Context) *dav.Client {
+	return f.dav.For(personOf(ctx).Login)
 }
 
 // People is a directory of three.

@@ -14,6 +14,7 @@ package webmail
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,6 +60,7 @@ type host interface {
 	Public(h web.Handler) http.Handler
 	Mandate(w http.ResponseWriter, r *http.Request, next string) error
 	EndMandates(ctx context.Context, person string) error
+	calendars
 	Preference(ctx context.Context, name string) (string, error)
 	SetPreference(ctx context.Context, name, value string) error
 }
@@ -73,6 +75,7 @@ type service struct {
 	sieve      endpoint // no address: no filters
 	large      bigfile.Store
 	scanner    *bigfile.Scanner
+	signers    *x509.CertPool // authorities of signatures, nil for those of the system
 	pools      *Pools
 	watchers   *Pools // connections that wait for new mail, one of each person
 	live       live
@@ -158,6 +161,9 @@ func New(d Dependencies) (*Module, error) {
 		if s.sieve, err = newEndpoint(c.Sieve, c.SieveTLS, c.ServerName, c.CAFile); err != nil {
 			return nil, err
 		}
+	}
+	if s.signers, err = openSigners(c.SignersFile); err != nil {
+		return nil, fmt.Errorf("signers_file: %w", err)
 	}
 	if err := s.openFiles(); err != nil {
 		return nil, err
@@ -245,7 +251,9 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/{box}/{ref}/document", s.document)
 	page("GET /mail/{box}/{ref}/conversation", s.showConversation)
 	page("GET /mail/{box}/{ref}/sender", s.showSender)
+	page("GET /mail/{box}/{ref}/signature", s.showSignature)
 	page("POST /mail/{box}/{ref}/receipt", s.postReceipt)
+	page("POST /mail/{box}/{ref}/invitation", s.postInvitation)
 	page("GET /mail/{box}/{ref}/message/{section}", s.showEmbedded)
 	page("POST /mail/{box}/{ref}/pictures", s.postPictures)
 	page("POST /mail/{box}/{ref}/unsubscribe", s.postUnsubscribe)
