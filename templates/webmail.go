@@ -553,7 +553,10 @@ type MailTextBlock struct {
 
 // MailTextRun is a piece of a line; with Href it is a link, and Title shows
 // its real host.
-type MailTextRun struct{ Text, Href, Title string }
+type MailTextRun struct {
+	Text, Href, Title string
+	Warn              string // host that is made to be taken for another one
+}
 
 // MailKept is an attachment that stays with the message being written.
 type MailKept struct{ Value, Name, Size string }

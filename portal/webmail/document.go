@@ -128,7 +128,7 @@ func (s *service) richBody(ctx context.Context, who owner, m *message, images, r
 		}
 		inline = m.inline(carried)
 	}
-	from := sources{inline: inline, compose: s.composeAddress()}
+	from := sources{inline: inline, compose: s.composeAddress(), own: s.ownDomains(ctx)}
 	if remote && s.showsPictures() {
 		from.fetch = func(address string) string {
 			if address = remoteAddress(address); address == "" {

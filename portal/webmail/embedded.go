@@ -72,7 +72,7 @@ func (s *service) embeddedView(ctx context.Context, raw []byte) (*templates.Mail
 		text, v.Cut = text[:maxShownText], true
 	}
 	if text != "" {
-		v.Plain = textBlocks(cleanText(text), false)
+		v.Plain = textBlocks(cleanText(text), false, s.ownDomains(ctx))
 	}
 	l := web.Lang(ctx)
 	for _, p := range m.body.attachments {

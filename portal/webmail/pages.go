@@ -364,7 +364,7 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		if err != nil {
 			return nil, err
 		}
-		v.Plain, v.Cut = textBlocks(text, flowed(m.body.plain)), v.Cut || cut
+		v.Plain, v.Cut = textBlocks(text, flowed(m.body.plain), s.ownDomains(ctx)), v.Cut || cut
 		if m.body.html != nil {
 			v.OtherView = path
 		}
@@ -373,7 +373,7 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		if err != nil {
 			return nil, err
 		}
-		v.Plain, v.OtherView = textBlocks(textOf(made.Body), false), path
+		v.Plain, v.OtherView = textBlocks(textOf(made.Body), false, s.ownDomains(ctx)), path
 	}
 	for _, p := range m.body.more {
 		text, cut, err := s.textContent(ctx, who, m, p, maxShownText/4)
@@ -383,7 +383,7 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		if p.mediaType == "text/html" {
 			text = textOf(sanitize(text, nil, "").Body)
 		}
-		v.More, v.Cut = append(v.More, textBlocks(text, flowed(p))), v.Cut || cut
+		v.More, v.Cut = append(v.More, textBlocks(text, flowed(p), s.ownDomains(ctx))), v.Cut || cut
 	}
 	for _, p := range m.body.attachments {
 		v.Files = append(v.Files, s.attachmentView(l, path, p))

@@ -67,6 +67,7 @@ type sources struct {
 	inline  func(cid string) (mediaType string, data []byte) // an image of the message, nil when there is none
 	compose string                                           // address that mailto: links lead to
 	fetch   func(address string) string                      // where a remote picture is had, "" for nowhere; nil: none is
+	own     []string                                         // domains that no link should seem to lead to
 	narrow  bool                                             // only what people write themselves is kept (rich.go)
 }
 
@@ -446,7 +447,8 @@ func (s *sanitizer) afterLink() {
 	if host == "" || text == "" {
 		return
 	}
-	if said := hostIn(text); said != "" && !sameSite(said, host) {
+	said := hostIn(text)
+	if said != "" && !sameSite(said, host) || !s.narrow && doubtful(host, s.own) {
 		s.out.WriteString(`<span class="beffroi-host"> [` + html.EscapeString(host) + `]</span>`)
 	}
 }

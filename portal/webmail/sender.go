@@ -144,6 +144,8 @@ func (s *service) showSender(w http.ResponseWriter, r *http.Request) error {
 		view.State, view.Name, view.About = "colleague", cleanLine(colleague.Name), strings.TrimSuffix(cleanLine(colleague.Title)+" · "+cleanLine(colleague.School), " · ")
 	case colleague != nil && proof == notProved:
 		view.State, view.Name = "doubtful", cleanLine(colleague.Name)
+	case colleague == nil && domainImitated(mail, s.ownDomains(ctx)) != "":
+		view.State, view.Name, view.Mail = "domain", domainImitated(mail, s.ownDomains(ctx)), mail
 	case strings.Contains(name, "@") && !strings.Contains(strings.ToLower(name), strings.ToLower(mail)):
 		view.State, view.Name, view.Mail = "address", name, mail
 	case colleague == nil && name != "":

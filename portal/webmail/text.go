@@ -19,7 +19,7 @@ var (
 
 // textBlocks makes a plain text readable: quoted text in blocks that fold,
 // addresses as links. It returns data, never markup: the template escapes it.
-func textBlocks(text string, flowed bool) []templates.MailTextBlock {
+func textBlocks(text string, flowed bool, own []string) []templates.MailTextBlock {
 	var blocks []templates.MailTextBlock
 	for _, line := range textLines(text, flowed) {
 		depth, rest := quoteDepth(line)
@@ -28,7 +28,7 @@ func textBlocks(text string, flowed bool) []templates.MailTextBlock {
 			blocks = append(blocks, templates.MailTextBlock{Quote: depth})
 			last++
 		}
-		blocks[last].Lines = append(blocks[last].Lines, linkify(rest))
+		blocks[last].Lines = append(blocks[last].Lines, linkify(rest, own))
 	}
 	// Quoted text folds when something of the writer's own stands beside it.
 	for i := range blocks {
@@ -92,7 +92,7 @@ func quoteDepth(line string) (int, string) {
 	return depth, strings.TrimPrefix(rest, " ")
 }
 
-func linkify(line string) []templates.MailTextRun {
+func linkify(line string, own []string) []templates.MailTextRun {
 	line = strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || isDirectionMark(r) && r != '\u200e' && r != '\u200f' {
 			return -1
@@ -123,6 +123,9 @@ func linkify(line string) []templates.MailTextRun {
 			add(run.Text, run.Href, "")
 		}
 		add(shown, target, host)
+		if doubtful(host, own) {
+			runs[len(runs)-1].Warn = host
+		}
 		at = m[0] + len(shown)
 	}
 	return append(runs, linkMail(line[at:])...)
