@@ -59,10 +59,8 @@ func (p *Portal) Calendars(ctx context.Context) *dav.Client {
 	return p.calendars.For(Who(ctx).Login)
 }
 
-// HasCalendars tells whether there is a calendar server, HasAddressBooks one of contacts.
+// HasCalendars tells whether there is a calendar server.
 func (p *Portal) HasCalendars() bool { return p.calendars != nil }
-
-func (p *Portal) HasAddressBooks() bool { return p.books != nil }
 
 // AddressBooks is the CardDAV client of the person signed in.
 func (p *Portal) AddressBooks(ctx context.Context) *dav.Client { return p.books.For(Who(ctx).Login) }

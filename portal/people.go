@@ -19,6 +19,16 @@ type Colleague struct {
 	School string `json:"school"` // UAI code, may be empty
 }
 
+// Contact is somebody in a person's own address books, or a group of them.
+type Contact struct {
+	Name, About string
+	Group       bool
+	Mails       []Mailbox // of a person, the first address
+}
+
+// Mailbox is an address with the name before it, which may be empty.
+type Mailbox struct{ Name, Mail string }
+
 // People searches the directory through the provider; text has at least two
 // letters. At most 50 are answered.
 // Errors are those of TokenFor; a provider without this API is ErrRefused.

@@ -303,9 +303,14 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 	}
 	var modules []portal.Module
 	var mail *webmail.Module
+	books := contacts.New()
 	if c.Mail.IMAP != "" {
+		own := books.Find
+		if c.DAV.CardDAV == "" {
+			own = nil
+		}
 		mail, err = webmail.New(webmail.Dependencies{
-			Config: c.Mail, Origin: c.BaseURL, DB: h.portalDB, Sealer: h.sealer, Location: c.Location(), Log: h.log, Now: h.now,
+			Config: c.Mail, Origin: c.BaseURL, DB: h.portalDB, Sealer: h.sealer, Location: c.Location(), Log: h.log, Now: h.now, Contacts: own,
 		})
 		if err != nil {
 			return fmt.Errorf("portal.mail: %w", err)
@@ -319,7 +324,7 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 		modules = append(modules, agenda.New())
 	}
 	if c.DAV.CardDAV != "" {
-		modules = append(modules, contacts.New())
+		modules = append(modules, books)
 	}
 	h.portal, err = portal.New(portal.Dependencies{
 		Config: c.Config, DB: h.portalDB, Sealer: h.sealer, Audit: audit.New(h.portalDB, h.now), Sessions: sessions, Site: site, Log: h.log, Now: h.now,

@@ -32,6 +32,11 @@ type entry struct {
 	book                   string
 	folded                 string // what a search looks in, see fold
 	sortKey                string
+
+	uid        string
+	group      bool
+	members    []string // of a group: "urn:uuid:…" or "mailto:…"
+	categories []string
 }
 
 // readBook remembers the cards of a book until its ctag changes.
@@ -148,7 +153,7 @@ func (c *Contacts) forget(ctx context.Context, b book) {
 }
 
 func entryOf(card *dav.Card, b book, href string) entry {
-	e := entry{name: card.Name(), org: card.Org(), path: cardPath(b.ID, href), book: b.Name}
+	e := entry{name: card.Name(), org: card.Org(), path: cardPath(b.ID, href), book: b.Name, uid: strings.TrimPrefix(card.UID(), "urn:uuid:"), group: card.IsGroup(), members: card.Members(), categories: card.Categories()}
 	words := []string{e.name, card.Given(), card.Family(), e.org, card.Title()}
 	for i, v := range card.Emails() {
 		if i == 0 {

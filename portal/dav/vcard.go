@@ -123,6 +123,32 @@ func (c *Card) IsGroup() bool {
 	return strings.EqualFold(c.text("KIND"), "group") || strings.EqualFold(c.text("X-ADDRESSBOOKSERVER-KIND"), "group")
 }
 
+// Members are those of a group (RFC 6350 §6.6.5): "urn:uuid:…" or "mailto:…".
+func (c *Card) Members() []string {
+	var all []string
+	for _, name := range []string{"MEMBER", "X-ADDRESSBOOKSERVER-MEMBER"} {
+		for _, l := range c.root.Lines(name) {
+			if len(all) < 1000 {
+				all = append(all, strings.TrimSpace(decoded(l)))
+			}
+		}
+	}
+	return all
+}
+
+// Categories are the words that a person sorts cards by (RFC 6350 §6.7.1).
+func (c *Card) Categories() []string {
+	var all []string
+	for _, l := range c.root.Lines("CATEGORIES") {
+		for _, word := range splitEscaped(decoded(l), ',') {
+			if word = strings.TrimSpace(UnescapeText(word)); word != "" && len(all) < 50 {
+				all = append(all, word)
+			}
+		}
+	}
+	return all
+}
+
 // Emails and Phones list the values of the card in its order.
 func (c *Card) Emails() []Value { return c.values("EMAIL") }
 func (c *Card) Phones() []Value { return c.values("TEL") }

@@ -1,8 +1,13 @@
 package webmail
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
+
+	"beffroi/portal"
 )
 
 func (b *browser) completes(q string) (mails []string) {
@@ -52,4 +57,23 @@ func TestThoseWrittenToCompleteWhatIsTyped(t *testing.T) {
 	if err != nil || len(list) != 3 || list[0].Sent != 2 {
 		t.Fatalf("%v %v", list, err)
 	}
+}
+
+func TestOwnContactsAndGroupsComplete(t *testing.T) {
+	r := newRig(t)
+	r.s.contacts = func(_ context.Context, text string, _ int) ([]portal.Contact, error) {
+		if text == "panne" {
+			return nil, errors.New("away")
+		}
+		return []portal.Contact{{Name: "Zoé", About: "Mairie", Mails: []portal.Mailbox{{Name: "Zoé, L.", Mail: "zoe@ville.test"}}}, {Name: "Chorale", Group: true, Mails: []portal.Mailbox{{Name: "A", Mail: "a@ville.test"}, {Mail: "b@ville.test"}, {Mail: "pas une adresse"}}},
+			{Name: "Sarah S", Mails: []portal.Mailbox{{Name: "Sarah S", Mail: "ssmith@academie.test"}}}}, nil
+	}
+	b := r.browser("mdupont")
+	b.get("/mail/recipients?q=sarah")
+	b.sees(`"Zoé"`, `"value":"\"Zoé, L.\" \u003czoe@ville.test\u003e"`, `"name":"Chorale","mail":"","about":"2 personnes","value":"A \u003ca@ville.test\u003e, b@ville.test"`, "Sarah Martin")
+	if strings.Count(b.body, "ssmith@academie.test") != 2 { // once as mail, once in value
+		t.Fatal(b.body)
+	}
+	b.get("/mail/recipients?q=panne")
+	b.status(200)
 }

@@ -2,11 +2,14 @@ package webmail
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"beffroi/internal/i18n"
 	"beffroi/internal/web"
 )
 
@@ -21,8 +24,38 @@ type recipient struct {
 	Value string `json:"value"`
 }
 
-// recipients answers GET /mail/recipients, query q: those written to before, then
-// people of the directory, whose name, login or address begins like this. Without
+// ownContacts are those of the person's own books; a group stands for all its members.
+func (s *service) ownContacts(ctx context.Context, q string) (list []recipient) {
+	if s.contacts == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // who types does not wait for a server of contacts
+	defer cancel()
+	found, err := s.contacts(ctx, q, recipientsShown)
+	if err != nil {
+		s.log.InfoContext(ctx, "contacts not completed", "error", err, "request", web.RequestID(ctx))
+	}
+	for _, c := range found {
+		var typed []string
+		first := ""
+		for _, m := range c.Mails {
+			if mail, ok := validMail(m.Mail); ok && len(typed) < maxRecipients {
+				typed, first = append(typed, address{cleanLine(m.Name), mail}.typed()), cmp.Or(first, mail)
+			}
+		}
+		one := recipient{Name: cleanLine(c.Name), Mail: first, About: cleanLine(c.About), Value: strings.Join(typed, ", ")}
+		if c.Group {
+			one.Mail, one.About = "", i18n.T(web.Lang(ctx), "webmail.invite.n", "n", len(typed))
+		}
+		if len(typed) > 0 {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// recipients answers GET /mail/recipients, query q: those written to before, the
+// person's own contacts and groups, then people of the directory, whose name, login or address begins like this. Without
 // the directory the list is shorter, and the address is typed.
 func (s *service) recipients(w http.ResponseWriter, r *http.Request) error {
 	q := strings.TrimSpace(cleanLine(r.URL.Query().Get("q")))
@@ -34,6 +67,11 @@ func (s *service) recipients(w http.ResponseWriter, r *http.Request) error {
 		}
 		for _, c := range before[:min(len(before), recipientsShown/2)] {
 			list = append(list, recipient{Name: cmp.Or(c.Name, c.Mail), Mail: c.Mail, Value: address{name: c.Name, mail: c.Mail}.typed()})
+		}
+		for _, c := range s.ownContacts(r.Context(), q) {
+			if len(list) < recipientsShown-2 && !slices.ContainsFunc(list, func(o recipient) bool { return strings.EqualFold(o.Value, c.Value) || o.Mail != "" && strings.EqualFold(o.Mail, c.Mail) }) {
+				list = append(list, c)
+			}
 		}
 		people, err := s.host.People(r.Context(), q)
 		if err != nil {

@@ -43,6 +43,7 @@ type Dependencies struct {
 	Location *time.Location // of the dates shown; nil for UTC
 	Log      *slog.Logger
 	Now      func() time.Time
+	Contacts func(ctx context.Context, text string, n int) ([]portal.Contact, error) // of the person's own books; nil for none
 }
 
 // Module is the webmail as the portal mounts it.
@@ -70,6 +71,7 @@ type service struct {
 	host       host
 	person     func(ctx context.Context) portal.Person
 	session    func(ctx context.Context) string // names it
+	contacts   func(ctx context.Context, text string, n int) ([]portal.Contact, error)
 	config     portal.MailConfig
 	submission endpoint
 	sieve      endpoint // no address: no filters
@@ -129,7 +131,7 @@ func New(d Dependencies) (*Module, error) {
 	if c.Undo == 0 {
 		c.Undo = 10 * time.Second
 	}
-	s := &service{config: c, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second, searchFor: searchFor{text: 6 * time.Second, headers: 4 * time.Second}, beat: 20 * time.Second,
+	s := &service{config: c, contacts: d.Contacts, db: d.DB, sealer: d.Sealer, location: d.Location, log: d.Log, now: d.Now, person: portal.Who, session: portal.SessionID, submitFor: 40 * time.Second, searchFor: searchFor{text: 6 * time.Second, headers: 4 * time.Second}, beat: 20 * time.Second,
 		pictures: pictureClient(onlyInternet), fetching: make(chan struct{}, picturesAtOnce)}
 	if s.location == nil {
 		s.location = time.UTC
