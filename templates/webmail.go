@@ -52,6 +52,8 @@ type WebmailCompose struct {
 	LinkCode, LinkDays      string
 	LinkChoices             []int
 	Receipt                 bool // one is asked for
+	Remind                  int  // days after which one hears when no answer came, 0 for not
+	Reminders               []int
 	Inserts                 []MailInsert
 	Plain                   bool // plain text is written, without the editor
 	Kept                    []MailKept
@@ -269,11 +271,12 @@ func (WebmailAbsence) Template() string { return "webmail_absence.html" }
 // WebmailScheduled lists the messages that leave later.
 type WebmailScheduled struct {
 	Layout
-	Folders  []MailFolder
-	Messages []MailLater
-	Done     string    // "later" or ""
-	At       time.Time // of the one just added
-	Alone    bool      // they leave only while the person is signed in
+	Folders   []MailFolder
+	Messages  []MailLater
+	Reminders []MailLater // messages sent that come back without an answer
+	Done      string      // "later" or ""
+	At        time.Time   // of the one just added
+	Alone     bool        // they leave only while the person is signed in
 }
 
 func (WebmailScheduled) Template() string { return "webmail_scheduled.html" }
@@ -471,6 +474,7 @@ type MailRow struct {
 	Current    bool
 	Together   int // messages of its conversation, 0 when it is alone
 	Labels     []MailLabel
+	NoAnswer   bool      // one's own message that nobody answered
 	Until      time.Time // it comes back then; zero for one that is here
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"mime/quotedprintable"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,6 +28,7 @@ type outgoing struct {
 	source      string   // path of the message answered or forwarded, "" when new
 	kind        string   // "reply", "forward" or ""
 	files       []file
+	remind      int               // days after which the writer hears when no answer came
 	receipt     bool              // a receipt of reading is asked for
 	links       []string          // large files that go along as links: for drafts
 	whole       bool              // every attachment could be read
@@ -89,6 +91,9 @@ func (o *outgoing) bytes(at time.Time, draft bool) []byte {
 			field("X-Beffroi-Source", wireText(o.kind+" "+o.source))
 		}
 		field("X-Beffroi-Identity", wireText(o.as))
+		if o.remind > 0 {
+			field("X-Beffroi-Reminder", strconv.Itoa(o.remind))
+		}
 		field("X-Beffroi-Links", strings.Join(o.links, "\r\n "))
 	}
 	if o.receipt {

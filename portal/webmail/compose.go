@@ -116,7 +116,7 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	if page.Inserts, err = s.keptTexts(ctx); err != nil {
 		return err
 	}
-	page.Moments = s.moments(l)
+	page.Moments, page.Reminders = s.moments(l), reminderDays
 	if s.large != nil {
 		page.Threshold, page.UploadMost, page.LinkChoices = s.config.Files.Threshold, maxUpload, slices.DeleteFunc(slices.Clone(linkDays), func(n int) bool { return n > s.config.Files.Days })
 		if !slices.Contains(page.LinkChoices, s.config.Files.Days) {
@@ -297,7 +297,7 @@ func (s *service) composeKept(ctx context.Context, page *templates.WebmailCompos
 		return err
 	}
 	page.ID, page.Draft, page.Kind, page.Source, page.Bcc, page.Focus = id, e.Draft, e.Kind, e.Source, e.Bcc, "text"
-	page.As = e.As
+	page.As, page.Remind = e.As, e.Remind
 	page.Kept = keptBy(web.Lang(ctx), "outbox/"+id, m)
 	return nil
 }
@@ -317,6 +317,7 @@ func (s *service) fillWritten(ctx context.Context, who owner, page *templates.We
 		}
 	}
 	page.Receipt, page.As = m.header.get("disposition-notification-to") != "", m.header.text("x-beffroi-identity")
+	page.Remind = daysOf(m.header.get("x-beffroi-reminder"))
 	page.InReplyTo = strings.Join(messageIDs(m.header.get("in-reply-to")), " ")
 	page.References = strings.Join(messageIDs(m.header.get("references")), " ")
 	if kind, source, ok := strings.Cut(m.header.text("x-beffroi-source"), " "); ok {

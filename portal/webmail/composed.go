@@ -142,7 +142,7 @@ func pageOf(form url.Values) *templates.WebmailCompose {
 	p := &templates.WebmailCompose{As: cleanLine(form.Get("as")), ID: form.Get("id"), Kind: form.Get("kind"), Source: form.Get("source"), Draft: form.Get("draft"),
 		InReplyTo: strings.Join(messageIDs(form.Get("in_reply_to")), " "), References: strings.Join(messageIDs(form.Get("references")), " "),
 		To: cleanLine(form.Get("to")), Cc: cleanLine(form.Get("cc")), Bcc: cleanLine(form.Get("bcc")), Subject: cleanLine(form.Get("subject")),
-		Text: cleanText(form.Get("text")), Back: backTo(form.Get("back"), "INBOX"), Focus: "text", At: cleanLine(form.Get("at")), Receipt: form.Get("receipt") != ""}
+		Text: cleanText(form.Get("text")), Back: backTo(form.Get("back"), "INBOX"), Focus: "text", At: cleanLine(form.Get("at")), Receipt: form.Get("receipt") != "", Remind: daysOf(form.Get("remind"))}
 	for _, value := range form["keep"] {
 		if _, _, name, ok := cutKept(value); ok && len(p.Kept) < 100 {
 			p.Kept = append(p.Kept, templates.MailKept{Value: value, Name: cleanFilename(name)})
@@ -167,7 +167,7 @@ func pageOf(form url.Values) *templates.WebmailCompose {
 // everything that could be read, to be put aside.
 func (s *service) outgoing(ctx context.Context, who owner, page *templates.WebmailCompose, form url.Values, upload *multipart.Form, sending bool) (*outgoing, *problem) {
 	person := s.person(ctx)
-	o := &outgoing{id: page.ID, from: address{person.Name, person.Mail}, subject: page.Subject, text: page.Text, html: page.HTML, receipt: page.Receipt,
+	o := &outgoing{id: page.ID, from: address{person.Name, person.Mail}, subject: page.Subject, text: page.Text, html: page.HTML, receipt: page.Receipt, remind: page.Remind,
 		references: messageIDs(page.References), source: page.Source, kind: page.Kind, typed: map[string]string{}}
 	if ids := messageIDs(page.InReplyTo); len(ids) > 0 {
 		o.inReplyTo = ids[0]
@@ -413,7 +413,7 @@ func (s *service) envelopeOf(o *outgoing, page *templates.WebmailCompose) envelo
 	if o.sender != "" {
 		from = o.sender
 	}
-	return envelope{From: from, As: o.as, Filed: o.sent, To: o.recipients(), Subject: o.subject, MessageID: o.messageID(), Kind: o.kind, Source: o.source,
+	return envelope{From: from, As: o.as, Filed: o.sent, Remind: o.remind, To: o.recipients(), Subject: o.subject, MessageID: o.messageID(), Kind: o.kind, Source: o.source,
 		Draft: page.Draft, Bcc: page.Bcc}
 }
 

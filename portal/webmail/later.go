@@ -116,6 +116,9 @@ func (s *service) showScheduled(w http.ResponseWriter, r *http.Request) error {
 			page.At = at
 		}
 	}
+	if page.Reminders, err = s.reminderViews(ctx); err != nil {
+		return err
+	}
 	slices.SortFunc(page.Messages, func(a, b templates.MailLater) int { return a.At.Compare(b.At) })
 	if page.Layout, page.Folders, _, err = s.settingsParts(ctx, "webmail.scheduled.title"); err != nil {
 		return err

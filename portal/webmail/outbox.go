@@ -33,6 +33,7 @@ type envelope struct {
 	Bcc       string   `json:"bcc,omitempty"`    // as typed, to go on after a failure
 	Quiet     bool     `json:"quiet,omitempty"`  // no message of the person: it is not filed in Sent
 	As        string   `json:"as,omitempty"`     // key of the identity, looked at again when it leaves
+	Remind    int      `json:"remind,omitempty"` // days after which the writer hears when no answer came
 	Filed     string   `json:"filed,omitempty"`  // mailbox for the copy, "" for the person's own
 }
 
@@ -224,6 +225,9 @@ func (s *service) deliver(ctx context.Context, sub, id string, credentials func(
 		if err := s.file(ctx, who, sub, id, e, []byte(raw), filings); err != nil {
 			return s.after(ctx, sub, id, stateSent, attempts, err)
 		}
+		if err := s.remind(ctx, sub, id, e); err != nil {
+			return s.after(ctx, sub, id, stateSent, attempts, err)
+		}
 		s.finish(ctx, who, id, e)
 	}
 	_, err = s.db.Exec(ctx, "UPDATE mail_outbox SET state = 'done', envelope = '', message = '', reason = '' WHERE person = $1 AND id = $2", sub, id)
@@ -347,6 +351,9 @@ func (m *Module) Run(ctx context.Context) {
 		}
 		if err := s.wakeAll(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "messages that come back", "error", err)
+		}
+		if err := s.remindAll(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "reminders", "error", err)
 		}
 		select {
 		case <-ctx.Done():

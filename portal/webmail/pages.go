@@ -2,6 +2,7 @@ package webmail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -45,7 +46,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 	pane := r.Header.Get("X-Pane") == "reading" && at != nil
 	err := s.with(ctx, func(who owner) error {
 		if at == nil {
-			if err := s.wakeMine(ctx, who); err != nil {
+			if err := errors.Join(s.wakeMine(ctx, who), s.remindMine(ctx, who)); err != nil {
 				return err
 			}
 		}
@@ -264,7 +265,7 @@ func (s *service) fillRows(l i18n.Lang, view *templates.WebmailBox, p *page, at 
 		row := templates.MailRow{Key: name.key(), Href: pageAddress(name.path(), p.number), Subject: r.subject, Preview: r.preview,
 			Date: r.date.In(s.location), Unread: !r.has(imap.FlagSeen), Flagged: r.has(imap.FlagFlagged), Answered: r.has(imap.FlagAnswered),
 			Forwarded: r.has(imap.FlagForwarded), Draft: r.has(imap.FlagDraft) || view.Box.Role == roleDrafts, Attachment: r.attachment || r.has("$HasAttachment"), Unreadable: r.unreadable,
-			Current: at != nil && at.uid == r.uid, Labels: labelsOn(all, r.flags)}
+			Current: at != nil && at.uid == r.uid, Labels: labelsOn(all, r.flags), NoAnswer: r.has(noAnswer)}
 		if r.has("$HasNoAttachment") {
 			row.Attachment = false
 		}
@@ -272,7 +273,7 @@ func (s *service) fillRows(l i18n.Lang, view *templates.WebmailBox, p *page, at 
 			row.Subject, row.Preview = i18n.T(l, "webmail.row.unreadable"), ""
 		}
 		row.Who = names(r.from)
-		if view.Box.ToName {
+		if view.Box.ToName || row.NoAnswer {
 			row.Who = names(r.to)
 		}
 		if row.Draft && view.Box.Role == roleDrafts {

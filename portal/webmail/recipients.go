@@ -69,7 +69,9 @@ func (s *service) recipients(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, recipient{Name: cmp.Or(c.Name, c.Mail), Mail: c.Mail, Value: address{name: c.Name, mail: c.Mail}.typed()})
 		}
 		for _, c := range s.ownContacts(r.Context(), q) {
-			if len(list) < recipientsShown-2 && !slices.ContainsFunc(list, func(o recipient) bool { return strings.EqualFold(o.Value, c.Value) || o.Mail != "" && strings.EqualFold(o.Mail, c.Mail) }) {
+			if len(list) < recipientsShown-2 && !slices.ContainsFunc(list, func(o recipient) bool {
+				return strings.EqualFold(o.Value, c.Value) || o.Mail != "" && strings.EqualFold(o.Mail, c.Mail)
+			}) {
 				list = append(list, c)
 			}
 		}

@@ -208,6 +208,7 @@ func (s *service) mount(h host, mux web.Mux) {
 	page("GET /mail/scheduled", s.showScheduled)
 	page("POST /mail/{box}/snooze", s.postSnooze)
 	page("POST /mail/outbox", s.outboxAction)
+	page("POST /mail/reminders", s.postReminders)
 	page("POST /mail/undo", s.undo)
 	page("GET /mail/quota", s.showQuota)
 	page("GET /mail/settings", s.showSettings)
