@@ -14,5 +14,5 @@ var pages = []Page{
 	&SigninPassword{}, &SigninRefused{}, &SigninSignout{},
 	&OidcDevice{}, &OidcDeviceConfirm{},
 	&WebError{},
-	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{}, &WebmailOutbox{}, &WebmailSearch{}, &WebmailConversation{}, &WebmailConversation{Part: true}, &WebmailSenders{}, &WebmailSettings{}, &WebmailQuota{}, &WebmailSender{}, &WebmailLabels{}, &WebmailSignature{}, &WebmailIdentities{}, &WebmailNotify{}, &WebmailImport{}, &WebmailEmbedded{Message: &MailMessage{}}, &WebmailTexts{}, &WebmailFiles{}, &WebmailGuest{}, &WebmailScheduled{}, &WebmailShares{}, &WebmailShare{}, &WebmailFilters{}, &WebmailFilter{}, &WebmailAbsence{},
+	&WebmailBadge{}, &WebmailBox{}, &WebmailCompose{}, &WebmailReading{}, &WebmailOutbox{}, &WebmailSearch{}, &WebmailConversation{}, &WebmailConversation{Part: true}, &WebmailSenders{}, &WebmailSettings{}, &WebmailQuota{}, &WebmailSender{}, &WebmailLabels{}, &WebmailDrop{}, &WebmailSignature{}, &WebmailIdentities{}, &WebmailNotify{}, &WebmailImport{}, &WebmailEmbedded{Message: &MailMessage{}}, &WebmailTexts{}, &WebmailFiles{}, &WebmailGuest{}, &WebmailScheduled{}, &WebmailShares{}, &WebmailShare{}, &WebmailFilters{}, &WebmailFilter{}, &WebmailAbsence{},
 }

@@ -299,9 +299,34 @@ type WebmailFiles struct {
 	Layout
 	Folders    []MailFolder
 	Files      []MailShared
+	Received   []MailShared // what others left
+	Drops      []MailDrop
+	Days       []int // choices of how long a link holds
+	DaysOn     int
 	Used, Most string
-	Done       string // "removed" or ""
+	Done       string // "removed", "opened", "closed" or ""
+	Error      string
 }
+
+// MailDrop is a link by which others leave files.
+type MailDrop struct {
+	ID, Title, Link string
+	Ends            time.Time
+	Code            bool
+}
+
+// WebmailDrop is the page that such a link leads to, for whoever has it.
+type WebmailDrop struct {
+	Layout
+	Heading, Name, Action, Most string
+	Ends                        time.Time
+	Code                        bool
+	N                           int // files that have just come
+	Error                       string
+}
+
+func (WebmailDrop) Template() string { return "webmail_drop.html" }
+
 
 func (WebmailFiles) Template() string { return "webmail_files.html" }
 
@@ -311,6 +336,9 @@ type MailShared struct {
 	Ends                                            time.Time
 	Downloads                                       int
 	Code                                            bool
+	From, Words                                     string // of a visitor who left it
+	Unseen                                          bool   // too large for the virus scanner
+	Came                                            time.Time
 }
 
 // WebmailGuest is the page that a link leads to, for whoever has it.

@@ -52,6 +52,7 @@ var sealedColumns = []sealedColumn{
 	{"mail_outbox", "message", []string{"person", "id"}, func(k []string) string { return "mail_outbox:message:" + k[0] + ":" + k[1] }, true},
 	{"mail_delegate", "about", []string{"owner", "delegate"}, func(k []string) string { return "mail_delegate:" + k[0] + ":" + k[1] }, true},
 	{"mail_reminder", "about", []string{"person", "id"}, func(k []string) string { return "mail_reminder:" + k[0] + ":" + k[1] }, true},
+	{"mail_drop", "about", []string{"id"}, byFirst("mail_drop:"), true},
 	{"mail_file", "about", []string{"id"}, byFirst("mail_file:"), true},
 	{"mail_item", "value", []string{"person", "kind", "id"}, func(k []string) string { return "mail_item:" + k[1] + ":" + k[0] + ":" + k[2] }, true},
 	{"audit_head", "seal", []string{"id"}, oneFor("audit-head"), true},

@@ -55,6 +55,7 @@ type bigAbout struct {
 	Subject string `json:"subject,omitempty"`
 	Virus   string `json:"virus,omitempty"`
 	Unseen  bool   `json:"unseen,omitempty"` // too large for the virus scanner
+	Words   string `json:"words,omitempty"`  // of a visitor who left it
 }
 
 // bigFile is a row.
@@ -64,14 +65,15 @@ type bigFile struct {
 	size, received, download int64
 	wrong, unlocks           int64
 	created, ends            time.Time
+	dropped                  string // the link by which somebody left it, "" for a file of one's own
 }
 
-const bigColumns = "id, person, state, about, size, received, downloads, wrong, unlocks, created, ends"
+const bigColumns = "id, person, state, about, size, received, downloads, wrong, unlocks, created, ends, dropped"
 
 func (s *service) scanBig(scan func(...any) error) (f bigFile, err error) {
 	var sealed string
 	var created, ends int64
-	if err := scan(&f.id, &f.person, &f.state, &sealed, &f.size, &f.received, &f.download, &f.wrong, &f.unlocks, &created, &ends); err != nil {
+	if err := scan(&f.id, &f.person, &f.state, &sealed, &f.size, &f.received, &f.download, &f.wrong, &f.unlocks, &created, &ends, &f.dropped); err != nil {
 		return f, err
 	}
 	f.created, f.ends = time.UnixMicro(created), time.UnixMicro(ends)
@@ -121,15 +123,15 @@ func (s *service) beginFile(w http.ResponseWriter, r *http.Request) error {
 	}
 	full := false
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		var held int64
-		if err := s.db.QueryRow(ctx, "SELECT COALESCE(SUM(size), 0) FROM mail_file WHERE person = $1 AND state <> 'refused'", person.Sub).Scan(&held); err != nil {
+		held, err := s.held(ctx, person.Sub)
+		if err != nil {
 			return err
 		}
 		if full = held+size > s.config.Files.Total; full {
 			return nil
 		}
 		now := s.now()
-		_, err := s.db.Exec(ctx, `INSERT INTO mail_file (id, person, state, token, about, size, received, downloads, wrong, unlocks, created, ends) VALUES ($1, $2, 'receiving', $3, $4, $5, 0, 0, 0, 0, $6, $7)`,
+		_, err = s.db.Exec(ctx, `INSERT INTO mail_file (id, person, state, token, about, size, received, downloads, wrong, unlocks, created, ends) VALUES ($1, $2, 'receiving', $3, $4, $5, 0, 0, 0, 0, $6, $7)`,
 			f.id, person.Sub, secret.Hash(f.about.Token), sealed, size, now.UnixMicro(), now.Add(unsentFor).UnixMicro())
 		return err
 	})
@@ -140,6 +142,12 @@ func (s *service) beginFile(w http.ResponseWriter, r *http.Request) error {
 		return s.fileSays(w, r, http.StatusInsufficientStorage, "webmail.files.full", map[string]any{"max": fileSize(web.Lang(ctx), s.config.Files.Total)})
 	}
 	return s.tellFile(w, f)
+}
+
+// held is how many bytes of a person are kept.
+func (s *service) held(ctx context.Context, sub string) (n int64, err error) {
+	err = s.db.QueryRow(ctx, "SELECT COALESCE(SUM(size), 0) FROM mail_file WHERE person = $1 AND state <> 'refused'", sub).Scan(&n)
+	return n, err
 }
 
 // tellFile answers the script with where a file stands.
@@ -386,27 +394,43 @@ func beforeQuote(markup, more string) string {
 
 // showFiles answers GET /mail/files: what the person shares by link.
 func (s *service) showFiles(w http.ResponseWriter, r *http.Request) error {
+	return s.filesPage(w, r, http.StatusOK, &templates.WebmailFiles{Done: r.URL.Query().Get("done")})
+}
+
+func (s *service) filesPage(w http.ResponseWriter, r *http.Request, status int, page *templates.WebmailFiles) error {
 	ctx := r.Context()
 	l := web.Lang(ctx)
 	list, err := db.All(ctx, s.db, s.scanBig, "SELECT "+bigColumns+" FROM mail_file WHERE person = $1 AND ends > $2 ORDER BY created DESC LIMIT 200", s.person(ctx).Sub, s.now().UnixMicro())
 	if err != nil {
 		return err
 	}
-	page := &templates.WebmailFiles{Done: r.URL.Query().Get("done")}
 	var held int64
 	for _, f := range list {
-		held += f.size
+		if f.state != fileRefused {
+			held += f.size
+		}
 		v := templates.MailShared{ID: f.id, Name: f.about.Name, Size: fileSize(l, f.size), State: f.state, To: f.about.To, Subject: f.about.Subject, Virus: f.about.Virus, Ends: f.ends.In(s.location), Downloads: int(f.download), Code: f.about.Code != ""}
 		if f.state == fileReady && f.about.To != "" {
 			v.Link = f.link(s.portalOrigin)
 		}
+		if f.dropped != "" {
+			v.From, v.Words, v.Unseen, v.Came = f.about.From, f.about.Words, f.about.Unseen, f.created.In(s.location)
+			if f.state != fileReceiving {
+				page.Received = append(page.Received, v)
+			}
+			continue
+		}
 		page.Files = append(page.Files, v)
 	}
+	if page.Drops, err = s.dropViews(ctx); err != nil {
+		return err
+	}
+	page.Days, page.DaysOn = s.linkChoices(), s.config.Files.Days
 	page.Used, page.Most = fileSize(l, held), fileSize(l, s.config.Files.Total)
 	if page.Layout, page.Folders, _, err = s.settingsParts(ctx, "webmail.files.title"); err != nil {
 		return err
 	}
-	return web.Render(w, r, http.StatusOK, page)
+	return web.Render(w, r, status, page)
 }
 
 // dropFile answers POST /mail-files/{id}/remove, and DELETE /mail-files/{id}: the
@@ -480,6 +504,12 @@ func (s *service) giveFile(w http.ResponseWriter, r *http.Request) error {
 			return s.guestPage(w, r, http.StatusForbidden, f, "webmail.files.wrongcode")
 		}
 	}
+	return s.serveFile(w, r, f)
+}
+
+// serveFile sends the bytes, and counts who begins to take them.
+func (s *service) serveFile(w http.ResponseWriter, r *http.Request, f bigFile) error {
+	ctx := r.Context()
 	content, err := s.large.Open(ctx, f.id)
 	if err != nil {
 		return fmt.Errorf("open a large file: %w", err)
@@ -532,6 +562,9 @@ func (s *service) sweepFiles(ctx context.Context) (int64, error) {
 		if _, err := s.db.Exec(ctx, "DELETE FROM mail_file WHERE id = $1", id); err != nil {
 			return 0, err
 		}
+	}
+	if _, err := s.db.Exec(ctx, "DELETE FROM mail_drop WHERE ends <= $1", s.now().UnixMicro()); err != nil {
+		return 0, err
 	}
 	return int64(len(ids)), nil
 }

@@ -9,7 +9,6 @@ import (
 	"html"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,10 +117,7 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 	}
 	page.Moments, page.Reminders = s.moments(l), reminderDays
 	if s.large != nil {
-		page.Threshold, page.UploadMost, page.LinkChoices = s.config.Files.Threshold, maxUpload, slices.DeleteFunc(slices.Clone(linkDays), func(n int) bool { return n > s.config.Files.Days })
-		if !slices.Contains(page.LinkChoices, s.config.Files.Days) {
-			page.LinkChoices = append(page.LinkChoices, s.config.Files.Days)
-		}
+		page.Threshold, page.UploadMost, page.LinkChoices = s.config.Files.Threshold, maxUpload, s.linkChoices()
 		page.LinkDays = cmp.Or(page.LinkDays, strconv.Itoa(s.config.Files.Days))
 	}
 	page.JS = append([]string{"dist/editor.js"}, page.JS...)
