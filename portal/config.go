@@ -33,25 +33,28 @@ type Config struct {
 // MailConfig says where the mail servers are. The webmail is absent when IMAP
 // is empty.
 type MailConfig struct {
-	IMAP          string        `yaml:"imap"`             // host:port
-	IMAPTLS       string        `yaml:"imap_tls"`         // "tls", "starttls" or "none" (loopback only)
-	Submission    string        `yaml:"submission"`       // host:port
-	SubmissionTLS string        `yaml:"submission_tls"`   // the same words
-	CAFile        string        `yaml:"ca_file"`          // empty: the system's authorities
-	ServerName    string        `yaml:"server_name"`      // expected in the certificate; empty: the host
-	Audience      string        `yaml:"audience"`         // default "imap"; the token serves IMAP and submission
-	Sieve         string        `yaml:"sieve"`            // host:port of ManageSieve, for filters and absences; empty: neither is offered
-	SieveTLS      string        `yaml:"sieve_tls"`        // the words of imap_tls; default "starttls"
-	Redirects     []string      `yaml:"redirect_domains"` // where filters may send copies: domains, or "*"; empty: the domain of the person's own address
-	Timeout       time.Duration `yaml:"timeout"`          // of one answer of a server; default 15s
-	MaxMessage    int64         `yaml:"max_message"`      // bytes of a message sent, attachments encoded; default 29360128
-	Connections   int           `yaml:"max_connections"`  // per person; default 4
-	Undo          time.Duration `yaml:"undo"`             // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
-	Content       ContentConfig `yaml:"content"`
-	Files         FilesConfig   `yaml:"files"`
-	Functions     []Function    `yaml:"functions"`
-	SignersFile   string        `yaml:"signers_file"` // PEM of the authorities whose S/MIME signatures count; empty: the system's
-	AuthservID    string        `yaml:"authserv_id"`  // by which the receiving server signs Authentication-Results; empty: no sender is called verified
+	IMAP               string        `yaml:"imap"`           // host:port
+	IMAPTLS            string        `yaml:"imap_tls"`       // "tls", "starttls" or "none" (loopback only)
+	Submission         string        `yaml:"submission"`     // host:port
+	SubmissionTLS      string        `yaml:"submission_tls"` // the same words
+	CAFile             string        `yaml:"ca_file"`        // empty: the system's authorities
+	ServerName         string        `yaml:"server_name"`    // expected in the certificate; empty: the host
+	Audience           string        `yaml:"audience"`       // default "imap"; the token serves IMAP and submission
+	Auth               string        `yaml:"auth"`           // "oauthbearer" (default), "xoauth2", or "master" for servers that know no tokens
+	MasterUser         string        `yaml:"master_user"`    // with auth: master, who opens everybody's mailbox
+	MasterPasswordFile string        `yaml:"master_password_file"`
+	Sieve              string        `yaml:"sieve"`            // host:port of ManageSieve, for filters and absences; empty: neither is offered
+	SieveTLS           string        `yaml:"sieve_tls"`        // the words of imap_tls; default "starttls"
+	Redirects          []string      `yaml:"redirect_domains"` // where filters may send copies: domains, or "*"; empty: the domain of the person's own address
+	Timeout            time.Duration `yaml:"timeout"`          // of one answer of a server; default 15s
+	MaxMessage         int64         `yaml:"max_message"`      // bytes of a message sent, attachments encoded; default 29360128
+	Connections        int           `yaml:"max_connections"`  // per person; default 4
+	Undo               time.Duration `yaml:"undo"`             // how long a message sent can be taken back; default 10s, at most 1m; negative: not at all
+	Content            ContentConfig `yaml:"content"`
+	Files              FilesConfig   `yaml:"files"`
+	Functions          []Function    `yaml:"functions"`
+	SignersFile        string        `yaml:"signers_file"` // PEM of the authorities whose S/MIME signatures count; empty: the system's
+	AuthservID         string        `yaml:"authserv_id"`  // by which the receiving server signs Authentication-Results; empty: no sender is called verified
 }
 
 // FilesConfig is about files that are too large for a message: links lead to them.
@@ -196,6 +199,23 @@ func (c MailConfig) validate(bad func(key, format string, args ...any)) {
 	}
 	if c.IMAP == "" && c.Submission == "" {
 		return
+	}
+	switch c.Auth {
+	case "", "oauthbearer", "xoauth2":
+	case "master":
+		if c.MasterUser == "" {
+			bad("mail.master_user", "is missing: who opens everybody's mailbox")
+		}
+		if _, err := os.Stat(c.MasterPasswordFile); err != nil {
+			bad("mail.master_password_file", "%v", err)
+		}
+		for _, server := range []struct{ key, mode string }{{"imap", c.IMAPTLS}, {"submission", c.SubmissionTLS}} {
+			if server.mode == "none" {
+				bad("mail."+server.key+"_tls", "a master password goes encrypted only")
+			}
+		}
+	default:
+		bad("mail.auth", "is oauthbearer, xoauth2 or master, not %q", c.Auth)
 	}
 	servers := []struct{ key, addr, tls string }{
 		{"mail.imap", c.IMAP, c.IMAPTLS}, {"mail.submission", c.Submission, c.SubmissionTLS}, {"mail.sieve", c.Sieve, c.SieveTLS}}

@@ -100,6 +100,10 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	if err := os.WriteFile(filepath.Join(dir, "service.passwd"), []byte(ServiceUser+":{PLAIN}"+ServicePassword+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// Who opens everybody's mailbox, for servers without tokens.
+	if err := os.WriteFile(filepath.Join(dir, "master.passwd"), []byte(MasterUser+":{PLAIN}"+MasterPassword+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	log := filepath.Join(dir, "dovecot.log")
 	if err := os.WriteFile(log, nil, 0o666); err != nil {
 		t.Fatal(err)
@@ -121,6 +125,8 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 const (
 	ServiceUser     = "beffroi"
 	ServicePassword = "password-of-beffroi"
+	MasterUser      = "portal-master"
+	MasterPassword  = "password-of-the-master"
 )
 
 // Restart stops Dovecot in good order and starts it again.

@@ -46,6 +46,7 @@ type endpoint struct {
 	mode       string // "tls", "starttls", "none"
 	serverName string // in the certificate
 	roots      *x509.CertPool
+	auth       signIn
 }
 
 func newEndpoint(address, mode, serverName, caFile string) (endpoint, error) {
@@ -174,9 +175,7 @@ func dialIMAP(ctx context.Context, e endpoint, login, token string, expires time
 	if err := client.WaitGreeting(); err != nil {
 		return fail("greeting", err)
 	}
-	host, port, _ := net.SplitHostPort(e.address)
-	number, _ := net.LookupPort("tcp", port)
-	err = client.Authenticate(sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: login, Token: token, Host: host, Port: number}))
+	err = client.Authenticate(e.auth.client(e.address, login, token))
 	if err != nil {
 		_ = tcp.Close()
 		var no *imap.Error

@@ -56,7 +56,7 @@ func (s *service) withSieve(ctx context.Context, f func(c *sieve.Conn) error) er
 	return s.with(ctx, func(who owner) error {
 		ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 		defer cancel()
-		c, err := sieve.Dial(ctx, sieve.Options{Address: s.sieve.address, Mode: s.sieve.mode, TLS: s.sieve.tlsConfig(), Login: who.login, Token: who.token})
+		c, err := sieve.Dial(ctx, sieve.Options{Address: s.sieve.address, Mode: s.sieve.mode, TLS: s.sieve.tlsConfig(), SASL: s.sieve.auth.client(s.sieve.address, who.login, who.token)})
 		if err == nil {
 			defer c.Close()
 			err = f(c)

@@ -13,7 +13,7 @@ import (
 // sieveAs opens the filters of a login as another program would.
 func (r *rig) sieveAs(login string) *sieve.Conn {
 	r.t.Helper()
-	c, err := sieve.Dial(r.t.Context(), sieve.Options{Address: r.dovecot.Sieve, Mode: "starttls", TLS: r.s.sieve.tlsConfig(), Login: login, Token: r.tokens.give(login)})
+	c, err := sieve.Dial(r.t.Context(), sieve.Options{Address: r.dovecot.Sieve, Mode: "starttls", TLS: r.s.sieve.tlsConfig(), SASL: r.s.sieve.auth.client(r.dovecot.Sieve, login, r.tokens.give(login))})
 	if err != nil {
 		r.t.Fatal(err)
 	}

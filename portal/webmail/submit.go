@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 )
 
@@ -59,9 +58,7 @@ func submit(ctx context.Context, e endpoint, login, token, from string, to []str
 	default:
 		client = smtp.NewClient(tcp)
 	}
-	host, port, _ := net.SplitHostPort(e.address)
-	number, _ := net.LookupPort("tcp", port)
-	if err := client.Auth(sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: login, Token: token, Host: host, Port: number})); err != nil {
+	if err := client.Auth(e.auth.client(e.address, login, token)); err != nil {
 		var no *smtp.SMTPError
 		if errors.As(err, &no) && no.Code >= 500 || isBearerError(err) {
 			return fmt.Errorf("%w: %w: %w", errNotSent, errNoLogin, err)

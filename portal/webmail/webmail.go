@@ -149,6 +149,10 @@ func New(d Dependencies) (*Module, error) {
 	if s.portalOrigin, err = originOf(d.Origin); err != nil {
 		return nil, err
 	}
+	auth, err := newSignIn(c)
+	if err != nil {
+		return nil, err
+	}
 	imap, err := newEndpoint(c.IMAP, c.IMAPTLS, c.ServerName, c.CAFile)
 	if err != nil {
 		return nil, err
@@ -167,6 +171,7 @@ func New(d Dependencies) (*Module, error) {
 	if s.signers, err = openSigners(c.SignersFile); err != nil {
 		return nil, fmt.Errorf("signers_file: %w", err)
 	}
+	imap.auth, s.submission.auth, s.sieve.auth = auth, auth, auth
 	if err := s.openFiles(); err != nil {
 		return nil, err
 	}
@@ -285,6 +290,12 @@ func (m *Module) Repeats() int64 { return m.s.repeats.Load() }
 // owner is the person of the request with a fresh token.
 func (s *service) owner(ctx context.Context) (owner, error) {
 	who := s.person(ctx)
+	if !s.submission.auth.tokens() { // the session stands for the token
+		if err := s.host.Check(ctx); err != nil {
+			return owner{}, err
+		}
+		return owner{sub: who.Sub, login: who.Login, token: "master", expires: s.now().Add(time.Hour)}, nil
+	}
 	token, expires, err := s.host.TokenFor(ctx, s.config.Audience)
 	if err != nil {
 		return owner{}, err

@@ -33,10 +33,10 @@ func (r *Refused) Error() string { return "sieve server says no: " + r.Code + " 
 
 // Options say which server, and who asks.
 type Options struct {
-	Address      string // host:port
-	Mode         string // "tls", "starttls" or "none"
-	TLS          *tls.Config
-	Login, Token string
+	Address string // host:port
+	Mode    string // "tls", "starttls" or "none"
+	TLS     *tls.Config
+	SASL    sasl.Client // who asks
 }
 
 // Script is one of the scripts on the server.
@@ -61,7 +61,7 @@ const (
 	mostLine   = 16 << 10
 )
 
-// Dial connects, encrypts as told and signs in by OAUTHBEARER (RFC 7628). The
+// Dial connects, encrypts as told and signs in. The
 // whole conversation ends with ctx. The error wraps ErrDown or ErrSignIn.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", o.Address)
@@ -156,10 +156,7 @@ func (c *Conn) capabilities(rows [][]string) {
 }
 
 func (c *Conn) signIn(o Options) error {
-	host, port, _ := net.SplitHostPort(o.Address)
-	number, _ := strconv.Atoi(port)
-	client := sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: o.Login, Token: o.Token, Host: host, Port: number})
-	name, first, err := client.Start()
+	name, first, err := o.SASL.Start()
 	if err != nil {
 		return err
 	}

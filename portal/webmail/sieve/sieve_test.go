@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/emersion/go-sasl"
 	"time"
 )
 
@@ -92,7 +94,7 @@ func TestNonsenseIsAnError(t *testing.T) {
 	for _, answer := range []string{"", "OK", "BYE \"no\"\r\n", "{99999999999}\r\n", "{-1}\r\n", "{5}xx", "\"" + strings.Repeat("a", 1<<20), strings.Repeat("a ", 1000) + "\r\n",
 		"OK\r\n", "OK\r\nOK\r\n{3+}\r\nab", "NO \"x\"\r\n", "OK\r\nNO \"no token\"\r\n", strings.Repeat("\"a\"\r\n", 2<<20)} {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		c, err := Dial(ctx, Options{Address: server(t, answer), Mode: "none", Login: "l", Token: "t"})
+		c, err := Dial(ctx, Options{Address: server(t, answer), Mode: "none", SASL: sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: "l", Token: "t"})})
 		cancel()
 		if err == nil {
 			c.Close()
