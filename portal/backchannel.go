@@ -162,6 +162,9 @@ func (p *Portal) Sweep(ctx context.Context) (int64, error) {
 	if err != nil {
 		return origins, fmt.Errorf("sweep logout tokens: %w", err)
 	}
+	if _, err := p.db.Exec(ctx, "DELETE FROM portal_shared WHERE NOT EXISTS (SELECT 1 FROM session s WHERE s.site = 'portal' AND s.sid = portal_shared.sid)"); err != nil {
+		return origins + tokens, fmt.Errorf("sweep shared computers: %w", err)
+	}
 	mandates, err := p.mandates.Sweep(ctx)
 	if err != nil {
 		return origins + tokens, fmt.Errorf("sweep mandates: %w", err)

@@ -22,10 +22,11 @@ type Config struct {
 	ClientSecretFile string        `yaml:"client_secret_file"`
 	ClientSecret     secret.String `yaml:"-"` // given directly by the demo, instead of the file
 	Scopes           []string      `yaml:"scopes"`
-	TimeZone         string        `yaml:"time_zone"` // IANA name; default Europe/Paris
-	Check            time.Duration `yaml:"check"`     // how often a session is checked at the provider; default and maximum 30s
-	Patience         time.Duration `yaml:"patience"`  // how long sessions outlive a provider that does not answer; default 5m
-	Help             string        `yaml:"help"`      // whom to ask, as shown to people: an address or a telephone number
+	TimeZone         string        `yaml:"time_zone"`   // IANA name; default Europe/Paris
+	Check            time.Duration `yaml:"check"`       // how often a session is checked at the provider; default and maximum 30s
+	Patience         time.Duration `yaml:"patience"`    // how long sessions outlive a provider that does not answer; default 5m
+	SharedLock       time.Duration `yaml:"shared_lock"` // on a computer that several people use, a session ends after so long without anybody; default 5m
+	Help             string        `yaml:"help"`        // whom to ask, as shown to people: an address or a telephone number
 	Mail             MailConfig    `yaml:"mail"`
 	DAV              DAVConfig     `yaml:"dav"`
 }
@@ -100,6 +101,9 @@ func (c Config) withDefaults() Config {
 	if c.Patience <= 0 {
 		c.Patience = 5 * time.Minute
 	}
+	if c.SharedLock <= 0 {
+		c.SharedLock = 5 * time.Minute
+	}
 	setDefault(&c.Mail.Audience, "imap")
 	setDefault(&c.Mail.IMAPTLS, "tls")
 	setDefault(&c.Mail.SubmissionTLS, "tls")
@@ -168,6 +172,9 @@ func (c Config) Validate() []error {
 		if _, err := os.Stat(file); err != nil {
 			bad(key, "%v", err)
 		}
+	}
+	if c.SharedLock < 0 || c.SharedLock > time.Hour {
+		bad("shared_lock", "is between 1s and 1h")
 	}
 	c.Mail.validate(bad)
 	c.Mail.Content.validate(bad, c.BaseURL)

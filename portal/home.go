@@ -50,7 +50,8 @@ func PersonInfo(ctx context.Context) *templates.PersonInfo {
 		}
 		person = r.Person
 	}
-	return &templates.PersonInfo{Name: person.Name, Login: person.Login, Mail: person.Mail}
+	v, _ := ctx.Value(contextKey{}).(visit)
+	return &templates.PersonInfo{Name: person.Name, Login: person.Login, Mail: person.Mail, Lock: int(v.lock / time.Second)}
 }
 
 func (p *Portal) home(w http.ResponseWriter, r *http.Request) error {

@@ -62,7 +62,18 @@ func (p *Portal) Signed(h web.Handler) http.Handler {
 			p.log.WarnContext(r.Context(), "portal session cannot be read", "error", err)
 			return p.over(w, r)
 		}
-		ctx := context.WithValue(r.Context(), contextKey{}, visit{person, row.SID})
+		shared, over, err := p.present(r.Context(), r, row.SID)
+		if err != nil {
+			return err
+		}
+		if over {
+			return p.endShared(w, r)
+		}
+		v := visit{person: person, sid: row.SID}
+		if shared {
+			v.lock = p.Config.SharedLock
+		}
+		ctx := context.WithValue(r.Context(), contextKey{}, v)
 		if err = p.Check(ctx); err == nil {
 			err = h(w, r.WithContext(ctx))
 		}
@@ -220,8 +231,9 @@ func (p *Portal) logout(w http.ResponseWriter, r *http.Request) error {
 	}
 	person, t, unpacked := p.unpack(row)
 	if unpacked == nil {
-		p.leave(context.WithValue(r.Context(), contextKey{}, visit{person, row.SID}))
+		p.leave(context.WithValue(r.Context(), contextKey{}, visit{person: person, sid: row.SID}))
 	}
+	p.leaveShared(r.Context(), w, row)
 	if err := p.sessions.End(r.Context(), w, r); err != nil {
 		return fmt.Errorf("sign out: %w", err)
 	}

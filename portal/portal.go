@@ -147,6 +147,7 @@ func (p *Portal) Mount(mux web.Mux) {
 	mux.Handle("GET /login", p.site.Browser(p.login))
 	mux.Handle("GET /callback", p.site.Browser(p.callback))
 	mux.Handle("POST /logout", p.site.Browser(p.logout))
+	mux.Handle("POST /shared", p.Signed(p.setShared))
 	mux.Handle("GET /manifest.webmanifest", p.site.Browser(p.manifest))
 	mux.Handle("GET /sw.js", p.site.Browser(p.worker))
 	mux.Handle("GET /offline", p.site.Browser(p.offline))
@@ -191,7 +192,7 @@ func (p *Portal) as(ctx context.Context, row *session.Session) (context.Context,
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSignedOut, err)
 	}
-	ctx = context.WithValue(session.With(ctx, row), contextKey{}, visit{person, row.SID})
+	ctx = context.WithValue(session.With(ctx, row), contextKey{}, visit{person: person, sid: row.SID})
 	return ctx, p.Check(ctx)
 }
 
@@ -225,6 +226,7 @@ type contextKey struct{}
 type visit struct {
 	person Person
 	sid    string
+	lock   time.Duration // of a computer that several people use: how long nobody may be there; 0 for one's own
 }
 
 // Who is the person signed in. Behind Signed it is always filled.

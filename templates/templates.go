@@ -61,7 +61,10 @@ type SiteInfo struct {
 type Frame struct{ Name, URL string }
 
 // PersonInfo is who is signed in, as shown in the top bar.
-type PersonInfo struct{ Name, Login, Mail string }
+type PersonInfo struct {
+	Name, Login, Mail string
+	Lock              int // seconds without anybody after which a page of a shared computer signs out; 0 on one's own
+}
 
 // Initials gives one or two letters for the round mark of a person: the first
 // letters of the first and the last word of the name.

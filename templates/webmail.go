@@ -327,7 +327,6 @@ type WebmailDrop struct {
 
 func (WebmailDrop) Template() string { return "webmail_drop.html" }
 
-
 func (WebmailFiles) Template() string { return "webmail_files.html" }
 
 // MailShared is one of them. Link is "" for one that was not sent.

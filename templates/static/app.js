@@ -114,5 +114,25 @@ document.addEventListener("htmx:beforeRequest", () => {
   if (live && (live.textContent === live.dataset.failed || live.textContent === live.dataset.offline)) live.textContent = "";
 });
 
+// ── a computer that several people use: the page signs out when nobody is there ──
+const lock = Number(document.body.dataset.lock ?? 0) * 1000;
+if (lock) {
+  const others = new BroadcastChannel("beffroi-present"); // the other tabs of this person
+  let left = Date.now();
+  const here = () => {
+    if (Date.now() - left > 1000) others.postMessage("here");
+    left = Date.now();
+  };
+  others.onmessage = () => (left = Date.now());
+  for (const sign of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) addEventListener(sign, here, { passive: true, capture: true });
+  setInterval(() => {
+    if (Date.now() - left < lock) return;
+    root.classList.add("locked"); // whatever comes next, nothing is seen any more
+    document.querySelector('form[action="/logout"]')?.submit();
+  }, 1000);
+  navigator.serviceWorker?.getRegistrations().then((all) => all.forEach((one) => one.unregister()));
+  globalThis.caches?.keys().then((names) => names.forEach((name) => caches.delete(name)));
+}
+
 // ── the portal can be installed: without a network it says so (sw.js) ─────────
-if (document.querySelector('link[rel="manifest"]') && "serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+else if (document.querySelector('link[rel="manifest"]') && "serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
