@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -129,107 +128,4 @@ func comesBack(ctx context.Context, w *world, who *visitor.Person) error {
 		}
 	}
 	return last
-}
-
-// TestNoAcceptedMessageIsLost kills Dovecot, Beffroi and PostgreSQL while people send mail. A message whose sending the portal
-// has answered with success must be in the recipient's inbox in the end, and none twice.
-func TestNoAcceptedMessageIsLost(t *testing.T) {
-	t.Parallel()
-	w, parts, postgres := realServers(t)
-	for _, victim := range []struct {
-		name        string
-		kill, start func()
-	}{
-		{"Dovecot", parts.Dovecot.Kill, parts.Dovecot.Start},
-		{"Beffroi", w.Kill, w.Start},
-		{"PostgreSQL", postgres.Kill, postgres.Start},
-	} {
-		t.Run(victim.name, func(t *testing.T) { keepsMail(t, w, parts, victim.name, victim.kill, victim.start) })
-	}
-}
-
-func keepsMail(t *testing.T, w *world, parts *rig.Parts, name string, kill, start func()) {
-	ctx := journey(t)
-	marie := w.browser(t, ctx, "mdupont")
-	var mu sync.Mutex
-	var accepted []string
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for worker := range 3 {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				subject := fmt.Sprintf("%s-%d-%d-%d", name, worker, i, time.Now().UnixNano())
-				if sends(ctx, w, marie, subject) {
-					mu.Lock()
-					accepted = append(accepted, subject)
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	count := func() int { mu.Lock(); defer mu.Unlock(); return len(accepted) }
-	testpeer.WaitFor(t, "the first messages accepted", 40*time.Second, func() bool { return count() >= 5 })
-	kill()
-	time.Sleep(300 * time.Millisecond)
-	start()
-	before := count()
-	testpeer.WaitFor(t, "messages accepted again after the restart", 60*time.Second, func() bool { return count() >= before+3 })
-	close(stop)
-	wg.Wait()
-	t.Logf("%d messages accepted", count())
-
-	for login, folder := range map[string]string{"ssmith": "INBOX", "mdupont": "Sent"} {
-		var gone, twice []string
-		for range 100 { // what waits in the outbox goes out by itself, or when the sender looks at the mail again
-			if gone, twice = missing(parts.Dovecot.Messages(login, folder), accepted); len(gone) == 0 {
-				break
-			}
-			if _, err := marie.Open(ctx, w.Portal+"/mail/", ""); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(300 * time.Millisecond)
-		}
-		if len(gone) > 0 || len(twice) > 0 {
-			t.Errorf("accepted messages missing in %s of %s: %v; twice there: %v", folder, login, gone, twice)
-		}
-	}
-}
-
-// missing tells which subjects the messages lack and which they have more than once.
-func missing(messages, subjects []string) (gone, twice []string) {
-	all := strings.Join(messages, "\n")
-	for _, subject := range subjects {
-		switch strings.Count(all, "Subject: "+subject) {
-		case 0:
-			gone = append(gone, subject)
-		case 1:
-		default:
-			twice = append(twice, subject)
-		}
-	}
-	return gone, twice
-}
-
-// sends tries to send one message to ssmith and tells whether the portal said that it accepted it: an answer that is no longer
-// the page to write on.
-func sends(ctx context.Context, w *world, v *visitor.Visitor, subject string) bool {
-	short, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	page, err := v.Open(short, w.Portal+"/mail/compose", "")
-	if err != nil || page.Status != 200 {
-		time.Sleep(100 * time.Millisecond)
-		return false
-	}
-	form, err := page.Form("text")
-	if err != nil {
-		time.Sleep(100 * time.Millisecond)
-		return false
-	}
-	page, err = v.Submit(short, form, map[string]string{"to": "sarah.smith@academie.test", "subject": subject, "text": "Bonjour.", "action": "send"}, w.Portal+"/mail/")
-	return err == nil && page.Location() != ""
 }

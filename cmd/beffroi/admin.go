@@ -36,6 +36,11 @@ func (h *house) admin() *routes {
 	if h.provider != nil {
 		h.noticeMetrics(set)
 	}
+	if h.webmail != nil {
+		set.NewGauge("beffroi_mail_repeated_total", func() float64 { return float64(h.webmail.Repeats()) })
+		set.NewGauge("beffroi_mail_watched", func() float64 { people, _ := h.webmail.Watched(); return float64(people) })
+		set.NewGauge("beffroi_mail_streams", func() float64 { _, streams := h.webmail.Watched(); return float64(streams) })
+	}
 	mux := newRoutes()
 	mux.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")

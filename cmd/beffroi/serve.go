@@ -85,6 +85,7 @@ type house struct {
 	desk      *helpdesk.Desk
 	mail      *mailer.Outbox // nil: people are told nothing
 	portal    *portal.Portal
+	webmail   *webmail.Module // nil: there is none
 
 	sites     []*web.Site
 	servers   []*web.Server
@@ -315,6 +316,7 @@ func (h *house) openPortal(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("portal.mail: %w", err)
 		}
+		h.webmail = mail
 		h.closers = append(h.closers, mail.Close)
 		h.sweeps = append(h.sweeps, sweep{"mail followed", mail.Sweep})
 		h.workers = append(h.workers, mail.Run)

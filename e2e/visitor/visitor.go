@@ -195,6 +195,9 @@ func (v *Visitor) Post(ctx context.Context, address string, form url.Values, fro
 	return v.send(ctx, http.MethodPost, address, form, from)
 }
 
+// Do sends a request as it is, with the browser's cookies, and follows nothing: for what a script sends.
+func (v *Visitor) Do(r *http.Request) (*http.Response, error) { return v.client.Do(r) }
+
 // Cookies are what the browser would send to an address.
 func (v *Visitor) Cookies(address string) []*http.Cookie {
 	u, err := url.Parse(address)

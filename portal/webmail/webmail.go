@@ -287,6 +287,9 @@ func (m *Module) Close() {
 // because nobody knew whether the first one had arrived.
 func (m *Module) Repeats() int64 { return m.s.repeats.Load() }
 
+// Watched is for how many people new mail is waited for, and by how many browsers.
+func (m *Module) Watched() (people, streams int) { return m.s.live.watched() }
+
 // owner is the person of the request with a fresh token.
 func (s *service) owner(ctx context.Context) (owner, error) {
 	who := s.person(ctx)
