@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&o.count, "n", 1000, "sign-ins; other operations in proportion to their cost")
 	flag.StringVar(&o.database, "database", "postgres", "postgres or sqlite")
 	flag.StringVar(&o.alg, "alg", "RS256", "signature of ID tokens: RS256 or ES256")
-	flag.StringVar(&o.only, "only", "", "comma-separated operations to measure: signin, totp, sso, par, refresh, refreshjwt, credentials, assertion, introspect, introspectjwt, userinfo, mail, desk")
+	flag.StringVar(&o.only, "only", "", "comma-separated operations to measure: signin, totp, sso, par, refresh, refreshjwt, credentials, assertion, introspect, introspectjwt, userinfo, mail, live, desk")
 	flag.Parse()
 	whole := o.workers == 0
 	if whole {
@@ -45,11 +45,14 @@ func main() {
 	}
 	failures := 0
 	err := testpeer.Main("bench", os.Stderr, func(t testing.TB) {
-		if o.only != "mail" && o.only != "desk" {
+		if o.only != "mail" && o.only != "live" && o.only != "desk" {
 			failures += table(t, o)
 		}
 		if whole && o.wanted("mail") {
 			failures += mailPage(t)
+		}
+		if whole && o.wanted("live") {
+			failures += livePages(t)
 		}
 		if whole && o.wanted("desk") {
 			failures += desk(t)
