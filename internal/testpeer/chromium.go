@@ -65,6 +65,11 @@ func StartChromium(t testing.TB, o ChromiumOptions) context.Context {
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatalf("start Chromium: %v\n%s", err, output.tail())
 	}
+	if o.Width < 500 { // no window is narrower: a telephone is told so
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(int64(o.Width), int64(o.Height), chromedp.EmulateMobile, chromedp.EmulateTouch)); err != nil {
+			t.Fatalf("a telephone's screen: %v", err)
+		}
+	}
 	return ctx
 }
 

@@ -235,6 +235,14 @@ func (c *conn) open(box string, writable bool) (messages uint32, err error) {
 	return data.NumMessages, nil
 }
 
+// selected is how many messages the mailbox has that is open, 0 when none is.
+func (c *conn) selected() uint32 {
+	if m := c.Mailbox(); c.box != "" && m != nil {
+		return m.NumMessages
+	}
+	return 0
+}
+
 // keeps tells whether the mailbox that is open keeps a flag (RFC 9051 §7.1,
 // PERMANENTFLAGS): a server may take others and forget them.
 func (c *conn) keeps(flag imap.Flag) bool {

@@ -50,6 +50,7 @@ type mailbox struct {
 	shared    bool   // by somebody else
 	root      bool   // a prefix of such mailboxes
 	openable  bool
+	counted   bool // messages and unseen are known
 	messages  uint32
 	unseen    uint32
 	depth     int    // under its first ancestor in the list
@@ -101,7 +102,7 @@ func mailboxes(c *conn) ([]mailbox, error) {
 			}
 		}
 		if l.Status != nil {
-			m.messages, m.unseen = value(l.Status.NumMessages), value(l.Status.NumUnseen)
+			m.counted, m.messages, m.unseen = true, value(l.Status.NumMessages), value(l.Status.NumUnseen)
 		}
 		all = append(all, m)
 	}
@@ -183,7 +184,7 @@ func countAll(c *conn, all []mailbox, counts *imap.StatusOptions) error {
 	for i, command := range asked {
 		data, err := command.Wait()
 		if err == nil {
-			all[at[i]].messages, all[at[i]].unseen = value(data.NumMessages), value(data.NumUnseen)
+			all[at[i]].counted, all[at[i]].messages, all[at[i]].unseen = true, value(data.NumMessages), value(data.NumUnseen)
 		} else if !keepsConnection(err) {
 			broken = err
 		}

@@ -223,9 +223,15 @@ func (p *Pools) takeIdle(box *pool, who owner, prefer string) *conn {
 		return nil
 	}
 	best := len(kept) - 1
-	for i, c := range kept {
-		if prefer != "" && c.box == prefer {
+	least := kept[best].selected()
+	for i := len(kept) - 1; i >= 0; i-- {
+		if prefer != "" && kept[i].box == prefer {
 			best = i
+			break
+		}
+		// Opening another mailbox costs the one that is open: a large one stays.
+		if n := kept[i].selected(); n < least {
+			best, least = i, n
 		}
 	}
 	c := kept[best]

@@ -75,7 +75,7 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		boxes := searched(l, folders, q.in)
-		if len(boxes) == 0 {
+		if len(boxes) == 0 && q.in != "" {
 			wrong = &queryError{"webmail.search.in", q.in}
 			return nil
 		}
@@ -164,6 +164,9 @@ func searched(l i18n.Lang, all []mailbox, name string) (boxes []mailbox) {
 			continue
 		}
 		if name == "" {
+			if m.counted && m.messages == 0 { // not opened: a connection keeps the large one that it has open
+				continue
+			}
 			if m.role != roleTrash && m.role != roleJunk && len(boxes) < followBoxes {
 				boxes = append(boxes, m)
 			}

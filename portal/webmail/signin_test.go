@@ -57,7 +57,9 @@ func TestEveryWayOfSigningIn(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("autre\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := newRigShowing(t, "", func(to *portal.MailConfig) { to.Auth, to.MasterUser, to.MasterPasswordFile = "master", testpeer.MasterUser, wrong })
+	r := newRigShowing(t, "", func(to *portal.MailConfig) {
+		to.Auth, to.MasterUser, to.MasterPasswordFile = "master", testpeer.MasterUser, wrong
+	})
 	b := r.browser("mdupont")
 	b.get("/mail/")
 	b.status(502)
