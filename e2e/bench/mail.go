@@ -21,6 +21,8 @@ func mailPage(t testing.TB) int {
 	postgres := testpeer.StartPostgres(t, testpeer.PostgresOptions{Durable: true})
 	parts := &rig.Parts{Database: postgres.Database(), Slapd: testpeer.Slapd(t)}
 	parts.Dovecot = testpeer.Dovecot(t, testpeer.DovecotOptions{IntrospectionURL: parts.Introspection(t), CacheTokens: true, FullText: true})
+	roundcube := testpeer.FreePort(t)
+	parts.Apps = roundcubeApp(fmt.Sprintf("http://127.0.0.1:%d", roundcube))
 	parts.Dovecot.Fill("mdupont", mailMessages)
 	parts.Dovecot.Index("mdupont")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -98,8 +100,12 @@ func mailPage(t testing.TB) int {
 		measure("how many are unread (under 20 ms)", 0, processes, 1, 50, refresh),
 		measure("send accepted (under 300 ms)", 0, processes, 1, 30, send),
 	}
+	other, weights := besideRoundcube(ctx, t, parts, beffroi, roundcube, v)
+	processes = append(processes, process{"roundcube", nil})
+	results = append(results, other)
 	fmt.Println("\nThe webmail, one person:")
 	show(results, processes)
+	fmt.Printf("%s\nRoundcube takes %.1f times as long as Beffroi to show the list\n", weights, ms(other.p50)/ms(results[0].p50))
 	failures := warm.failures
 	for _, r := range results {
 		failures += r.failures

@@ -120,7 +120,7 @@ func (s *service) showCompose(w http.ResponseWriter, r *http.Request, status int
 		page.Threshold, page.UploadMost, page.LinkChoices = s.config.Files.Threshold, maxUpload, s.linkChoices()
 		page.LinkDays = cmp.Or(page.LinkDays, strconv.Itoa(s.config.Files.Days))
 	}
-	page.JS = append([]string{"dist/editor.js"}, page.JS...)
+	page.JS = append(append([]string{"dist/editor.js"}, page.JS...), "compose.js")
 	if page.HTML == "" {
 		page.HTML = richText(page.Text)
 	}

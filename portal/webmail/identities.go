@@ -67,6 +67,7 @@ func (s *service) identitiesPage(w http.ResponseWriter, r *http.Request, status 
 	if page.Layout, page.Folders, _, err = s.settingsParts(ctx, "webmail.identities.title"); err != nil {
 		return err
 	}
+	page.JS = append(page.JS, "compose.js")
 	return web.Render(w, r, status, page)
 }
 

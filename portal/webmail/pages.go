@@ -386,7 +386,14 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		}
 		v.More, v.Cut = append(v.More, textBlocks(text, flowed(p), s.ownDomains(ctx))), v.Cut || cut
 	}
+	var err error
+	if v.Invitation, err = s.invitationView(ctx, who, m); err != nil {
+		return nil, err
+	}
 	for _, p := range m.body.attachments {
+		if v.Invitation != nil && p.mediaType == "text/calendar" && p.filename == "" {
+			continue // shown above the text
+		}
 		v.Files = append(v.Files, s.attachmentView(l, path, p))
 	}
 	if len(v.Files) > 1 {
@@ -400,10 +407,6 @@ func (s *service) messageView(ctx context.Context, who owner, m *message, wanted
 		v.Signature = path + "/signature"
 	case "encrypted":
 		v.Encrypted = true
-	}
-	var err error
-	if v.Invitation, err = s.invitationView(ctx, who, m); err != nil {
-		return nil, err
 	}
 	v.Print, v.Receipt = path+"/document?print", receiptFor(m)
 	if s.sieve.address != "" {

@@ -109,6 +109,7 @@ func (s *service) sharePage(w http.ResponseWriter, r *http.Request, status int, 
 		return err
 	}
 	page.Layout = s.layout(ctx, i18n.T(l, "webmail.share.title", "folder", page.Label), folders)
+	page.JS = append(page.JS, "compose.js")
 	return web.Render(w, r, status, page)
 }
 
