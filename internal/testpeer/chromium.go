@@ -17,6 +17,7 @@ type ChromiumOptions struct {
 	Width, Height int    // of the window in pixels; 0 is 1280 × 800
 	NoScript      bool   // JavaScript is off
 	Dark          bool   // prefers dark colours
+	NetLog        string // file for what it does on the network (Chromium's net log)
 }
 
 // Chromium starts a headless Chromium with an empty profile for this test and gives the context that chromedp's actions take.
@@ -45,6 +46,9 @@ func StartChromium(t testing.TB, o ChromiumOptions) context.Context {
 		chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("accept-lang", o.Language), chromedp.Flag("lang", o.Language), chromedp.WindowSize(o.Width, o.Height),
 		chromedp.IgnoreCertErrors, chromedp.CombinedOutput(&output), chromedp.WSURLReadTimeout(startLimit))
+	if o.NetLog != "" {
+		options = append(options, chromedp.Flag("log-net-log", o.NetLog))
+	}
 	if o.NoScript {
 		options = append(options, chromedp.Flag("blink-settings", "scriptEnabled=false"))
 	}

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +52,8 @@ func fetchesAndRunsNothing(t *testing.T, content string) {
 		o := "From: a@b.test\r\nSubject: " + filepath.Base(name) + "\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + strings.ReplaceAll(text, "\n", "\r\n")
 		paths = append(paths, r.put("mdupont", []byte(o)).path())
 	}
-	ctx := testpeer.Chromium(t)
+	netLog := filepath.Join(t.TempDir(), "net.json")
+	ctx := testpeer.StartChromium(t, testpeer.ChromiumOptions{NetLog: netLog})
 	for i, path := range paths {
 		if err := chromedp.Do(ctx, chromedp.Navigate(r.web.URL+path)); err != nil {
 			t.Fatal(err)
@@ -59,6 +62,7 @@ func fetchesAndRunsNothing(t *testing.T, content string) {
 		if err != nil || !strings.HasPrefix(title, filepath.Base(files[i])) {
 			t.Fatalf("%s: the page is %q, %v", files[i], title, err)
 		}
+		(&tab{t, ctx}).picture("hostile-" + filepath.Base(files[i]))
 		if content != "" { // the editor is the same page whoever shows the document
 			continue
 		}
@@ -74,5 +78,33 @@ func fetchesAndRunsNothing(t *testing.T, content string) {
 	defer mu.Unlock()
 	if len(asked) > 0 {
 		t.Fatalf("asked for %q", asked)
+	}
+	stayedHere(t, netLog, r.web.URL, r.content.URL)
+}
+
+var requested = regexp.MustCompile(`"url":"((?:https?|wss?|ftp)://[^"/]+)`)
+
+// stayedHere reads Chromium's own log of the network: every request went to these origins.
+func stayedHere(t *testing.T, netLog string, origins ...string) {
+	t.Helper()
+	text, err := os.ReadFile(netLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, m := range requested.FindAllStringSubmatch(string(text), -1) {
+		count[m[1]]++
+	}
+	if count[origins[0]] == 0 {
+		t.Fatalf("the log knows nothing: %d bytes, %v", len(text), count)
+	}
+	t.Logf("requests: %v", count)
+	for host := range count {
+		if strings.HasSuffix(host, ".googleapis.com") || strings.HasSuffix(host, ".google.com") {
+			continue // Chromium itself, whatever the page; nothing of the corpus leads there
+		}
+		if !slices.Contains(origins, host) {
+			t.Errorf("the browser asked %s", host)
+		}
 	}
 }
