@@ -29,6 +29,7 @@ type Parts struct {
 
 	Standby  *testpeer.SlapdServer // a second directory server with the same people, asked when the first is down
 	Settings string                // further YAML of the section provider, indented by two spaces
+	Portal   string                // further YAML of the section portal, the same
 	Lookup   string                // further YAML of the section directory, the same
 	Apps     string                // further applications, YAML list items indented by two spaces
 	Env      []string
@@ -143,6 +144,9 @@ func (p *Parts) config(b *Beffroi, dir string) string {
 	line("portal:\n  listen: 127.0.0.1:%d\n  base_url: %s\n  issuer: %s\n  client_id: portal\n  client_secret_file: %s/portal.secret", p.ports[1], b.Portal, b.Provider, dir)
 	if p.TLS != nil {
 		line("  ca_file: %s", p.TLS.CAFile)
+	}
+	if p.Portal != "" {
+		line("%s", strings.TrimRight(p.Portal, "\n"))
 	}
 	if p.Dovecot != nil {
 		line("  mail:\n    imap: %s\n    imap_tls: starttls\n    submission: %s\n    submission_tls: starttls\n    sieve: %s\n    files: {dir: %s/files}\n    ca_file: %s", p.Dovecot.IMAP, p.Dovecot.Submission, p.Dovecot.Sieve, dir, p.Dovecot.CAFile)

@@ -135,4 +135,4 @@ if (lock) {
 }
 
 // ── the portal can be installed: without a network it says so (sw.js) ─────────
-else if (document.querySelector('link[rel="manifest"]') && "serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+else if (document.querySelector('link[rel="manifest"]') && document.querySelector("details.person") && "serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
