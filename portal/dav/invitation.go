@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -181,6 +182,9 @@ func (c *Client) Keep(ctx context.Context, i *Invitation, mail, status string) e
 const calendarType = "text/calendar; charset=utf-8"
 
 func (c *Client) change(ctx context.Context, stored Object, i *Invitation, mail, status string) error {
+	if err := i.mayChange(stored.Data); err != nil {
+		return err
+	}
 	gone := i.Method == "CANCEL" || status == "DECLINED"
 	if gone && !i.One {
 		err := c.Delete(ctx, stored.Href, stored.ETag)
@@ -213,10 +217,38 @@ func (c *Client) change(ctx context.Context, stored Object, i *Invitation, mail,
 	return err
 }
 
+// mayChange refuses what somebody else sends about an event, and what is older than
+// what is known (RFC 5546 §2.1.5, RFC 6047 §3).
+func (i *Invitation) mayChange(data string) error {
+	known, err := ParseCalendar(data, i.calendar.zones.local)
+	if err != nil {
+		return err
+	}
+	for _, e := range known.root.Components("VEVENT") {
+		if owner := attendee(e.Line("ORGANIZER")).Mail; owner != "" && !strings.EqualFold(owner, i.Organizer.Mail) {
+			return fmt.Errorf("%w: the event is organised by somebody else", ErrForbidden)
+		}
+		if (e.Line("RECURRENCE-ID") != nil) == i.One && e.Text("RECURRENCE-ID") == i.event.Text("RECURRENCE-ID") && number(e.Text("SEQUENCE")) > number(i.event.Text("SEQUENCE")) {
+			return fmt.Errorf("%w: a later change is known", ErrConflict)
+		}
+	}
+	return nil
+}
+
+func number(text string) int {
+	n, _ := strconv.Atoi(strings.TrimSpace(text)) // nonsense is the first
+	return n
+}
+
 // stored is the invitation as a calendar keeps it (RFC 4791 §4.1: no METHOD).
 func (i *Invitation) stored(mail, status string) *Calendar {
 	root := clone(i.calendar.root)
 	root.Remove("METHOD")
+	for _, e := range root.Components("VEVENT") {
+		for _, alarm := range e.Components("VALARM") { // whoever invites does not ring here
+			e.removeComponent(alarm)
+		}
+	}
 	for _, e := range root.Components("VEVENT") {
 		for _, l := range e.Lines("ATTENDEE") {
 			if strings.EqualFold(mailOf(l), mail) {

@@ -119,6 +119,20 @@ func TestAnInvitationIsAnsweredAndKept(t *testing.T) {
 	if got := events(); len(got) != 1 || !got[0].End.Equal(time.Date(2026, 12, 1, 16, 0, 0, 0, time.UTC)) {
 		t.Fatalf("%+v", got)
 	}
+	// somebody else, and an older message, change nothing
+	for _, other := range []string{strings.ReplaceAll(invite("CANCEL", "9", "170000"), "chef@academie.test", "pirate@dehors.test"), strings.ReplaceAll(invite("REQUEST", "9", "233000"), "chef@academie.test", "pirate@dehors.test"), invite("REQUEST", "0", "233000")} {
+		r.dovecot.Deliver("mdupont", other)
+		path = b.rowAt("/mail/", 0)
+		do := "ACCEPTED"
+		if strings.Contains(other, "METHOD:CANCEL") {
+			do = "remove"
+		}
+		b.post(path+"/invitation", url.Values{"do": {do}})
+		b.sees("n’a pas pu être mis à jour")
+		if got := events(); len(got) != 1 || !got[0].End.Equal(time.Date(2026, 12, 1, 16, 0, 0, 0, time.UTC)) {
+			t.Fatalf("%+v", got)
+		}
+	}
 	// called off
 	r.dovecot.Deliver("mdupont", invite("CANCEL", "2", "170000"))
 	path = b.rowAt("/mail/", 0)
@@ -138,7 +152,7 @@ func TestAnInvitationIsAnsweredAndKept(t *testing.T) {
 	b.post(path+"/invitation", url.Values{"do": {"DECLINED"}})
 	b.status(200)
 	b.sees("Vous avez décliné", "n’a pas pu être mis à jour")
-	if got := r.waitFor("chef", 3); len(got) != 3 {
+	if got := r.waitFor("chef", 4); len(got) != 4 {
 		t.Fatal(len(got))
 	}
 	if got := r.dovecot.Messages("mdupont", "Sent"); len(got) != 0 {

@@ -47,11 +47,76 @@ func (m *message) unwrap() {
 	if m.signed != "envelope" || !m.root.whole {
 		return
 	}
-	p7, err := pkcs7.Parse(m.root.decoded(m.root.body))
+	p7, err := parseSigned(m.root.decoded(m.root.body))
 	if err != nil || len(p7.Content) == 0 {
 		return
 	}
 	_, m.root = parseMessage(p7.Content)
+}
+
+// Bounds of a CMS object in BER: the library that reads it takes a time that grows with
+// elements times bytes, and a stack that grows with the depth.
+const (
+	maxBERDepth = 60
+	maxBERWork  = 2 << 30 // elements times bytes
+)
+
+// parseSigned reads a CMS object within these bounds.
+func parseSigned(b []byte) (*pkcs7.PKCS7, error) {
+	if !tameBER(b) {
+		return nil, errNoSignature
+	}
+	return pkcs7.Parse(b)
+}
+
+// tameBER walks the elements (X.690 §8.1) without reading what is in them. What is not
+// well formed is left to the parser.
+func tameBER(b []byte) bool {
+	var open []int // ends of the elements around, -1 where the length is indefinite
+	elements := 0
+	for at := 0; at < len(b); {
+		for len(open) > 0 && open[len(open)-1] >= 0 && at >= open[len(open)-1] {
+			open = open[:len(open)-1]
+		}
+		if elements++; elements > maxBERWork/len(b) || len(open) > maxBERDepth {
+			return false
+		}
+		tag := b[at]
+		if at++; tag&0x1f == 0x1f {
+			for at < len(b) && b[at] >= 0x80 {
+				at++
+			}
+			at++
+		}
+		if at >= len(b) {
+			return true
+		}
+		length, size := b[at], 0
+		at++
+		switch {
+		case length == 0x80:
+			open = append(open, -1)
+			continue
+		case length > 0x80:
+			for n := int(length & 0x7f); n > 0 && at < len(b); n-- {
+				if size = size<<8 | int(b[at]); size > len(b) {
+					return true // longer than all: the parser refuses it
+				}
+				at++
+			}
+		default:
+			size = int(length)
+		}
+		switch {
+		case tag == 0 && size == 0 && len(open) > 0 && open[len(open)-1] < 0: // end of contents
+			open = open[:len(open)-1]
+		case tag&0x20 != 0:
+			open = append(open, at+size)
+		default:
+			at += size
+		}
+	}
+	return true
 }
 
 // signature is what can be said of one.
@@ -79,14 +144,14 @@ func verify(raw []byte, from string, at time.Time, roots *x509.CertPool) (signat
 		sigHead, sigBody := splitHeader(pieces[1])
 		holder := &part{encoding: strings.ToLower(strings.TrimSpace(parseHeader(sigHead).get("content-transfer-encoding")))}
 		var err error
-		if p7, err = pkcs7.Parse(holder.decoded(sigBody)); err != nil {
+		if p7, err = parseSigned(holder.decoded(sigBody)); err != nil {
 			return signature{}, errors.Join(errNoSignature, err)
 		}
 		p7.Content = canonicalLines(pieces[0])
 	case "envelope":
 		holder := &part{encoding: strings.ToLower(strings.TrimSpace(h.get("content-transfer-encoding")))}
 		var err error
-		if p7, err = pkcs7.Parse(holder.decoded(content)); err != nil {
+		if p7, err = parseSigned(holder.decoded(content)); err != nil {
 			return signature{}, errors.Join(errNoSignature, err)
 		}
 	default:

@@ -127,6 +127,25 @@ func TestSignaturesAreLookedAt(t *testing.T) {
 	j.sees("Ce message est chiffré", "smime.p7m")
 }
 
+func TestWildBERCostsNothing(t *testing.T) {
+	a := newAuthority(t, "x")
+	if !tameBER(a.sign(t, "a@b.test", x509.ExtKeyUsageEmailProtection, bytes.Repeat([]byte("ligne\r\n"), 1<<20), false)) {
+		t.Fatal("an honest signature is refused")
+	}
+	for name, b := range map[string][]byte{
+		"deep":        bytes.Repeat([]byte{0x30, 0x80}, 8<<20),
+		"deep, short": bytes.Repeat([]byte{0x30, 0x83, 0x10, 0, 0}, 1<<20),
+		"many":        append([]byte{0x24, 0x80}, bytes.Repeat([]byte{4, 1, 65}, 8<<20)...),
+	} {
+		if tameBER(b) {
+			t.Errorf("%s: goes to the parser", name)
+		}
+		if _, err := verify([]byte("Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n\r\n"+string(b)), "a@b.test", time.Now(), nil); err == nil {
+			t.Errorf("%s: read", name)
+		}
+	}
+}
+
 // tnef builds winmail.dat with the files, named as Outlook does.
 func tnef(files map[string]string) []byte {
 	var b bytes.Buffer
