@@ -245,8 +245,13 @@ func FuzzTNEF(f *testing.F) {
 }
 
 func FuzzSignature(f *testing.F) {
-	a := newAuthority(f, "x")
-	f.Add([]byte(clearSigned("a@b.test", signedEntity, a.sign(f, "a@b.test", x509.ExtKeyUsageEmailProtection, []byte(signedEntity), true))))
+	for _, name := range []string{"clear", "envelope"} {
+		raw, err := os.ReadFile("testdata/smime/" + name + ".eml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
 	pool := x509.NewCertPool()
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if s, err := verify(raw, "a@b.test", time.Now(), pool); err == nil && s.state == "good" {
