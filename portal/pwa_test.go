@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
 	"beffroi/internal/testpeer"
@@ -37,7 +39,17 @@ func TestThePortalSaysThatThereIsNoNetwork(t *testing.T) {
 	both.Handle("/", pages)
 	site := httptest.NewServer(both)
 	ctx := testpeer.Chromium(t)
-	if err := chromedp.Do(ctx, chromedp.Navigate(site.URL+"/signed-out")); err != nil {
+	b.signIn("mdupont", "/mail/who") // whoever is signed out leaves nothing behind
+	here, err := url.Parse(r.web.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range b.Jar.Cookies(here) {
+		if _, err := chromedp.Call(ctx, network.SetCookie, network.SetCookieParams{Name: c.Name, Value: c.Value, URL: site.URL + "/"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := chromedp.Do(ctx, chromedp.Navigate(site.URL+"/")); err != nil {
 		t.Fatal(err)
 	}
 	holds := func(expression string) {
