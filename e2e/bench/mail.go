@@ -105,6 +105,7 @@ func mailPage(t testing.TB) int {
 	results = append(results, other)
 	fmt.Println("\nThe webmail, one person:")
 	show(results, processes)
+	fmt.Printf("scripts of the list page: %d KB, compressed (60 at most)\n", scripts(ctx, v, beffroi.Portal+"/mail/")/1000)
 	fmt.Printf("%s\nRoundcube takes %.1f times as long as Beffroi to show the list\n", weights, ms(other.p50)/ms(results[0].p50))
 	failures := warm.failures
 	for _, r := range results {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,26 @@ func weight(ctx context.Context, t testing.TB, v *visitor.Visitor, address strin
 			continue // a stream has no end
 		}
 		if one, err := v.Get(ctx, name); err == nil {
+			total += packed(one.Body)
+		}
+	}
+	return total
+}
+
+var script = regexp.MustCompile(`<script src="([^"]+)"`)
+
+// scripts is what the scripts of a page weigh, compressed.
+func scripts(ctx context.Context, v *visitor.Visitor, address string) (total int) {
+	page, err := v.Get(ctx, address)
+	if err != nil {
+		return 0
+	}
+	for _, m := range script.FindAllStringSubmatch(page.Body, -1) {
+		to, err := page.URL.Parse(m[1])
+		if err != nil {
+			continue
+		}
+		if one, err := v.Get(ctx, to.String()); err == nil {
 			total += packed(one.Body)
 		}
 	}

@@ -198,9 +198,19 @@ func (s *service) eachSnoozed(ctx context.Context, sub string, waiting []ref, ta
 // one that could not be brought back is left alone.
 const snoozeLease = 2 * time.Minute
 
+// anyDue asks before anything is written: every list asks, and hardly ever is something due.
+func (s *service) anyDue(ctx context.Context, query, sub string) (bool, error) {
+	var n int
+	err := s.db.QueryRow(ctx, query, sub, s.now().UnixMicro()).Scan(&n)
+	return n > 0, err
+}
+
 // wakeMine brings back what is due of the person who looks.
 func (s *service) wakeMine(ctx context.Context, who owner) error {
 	now := s.now()
+	if any, err := s.anyDue(ctx, "SELECT COUNT(*) FROM mail_snooze WHERE person = $1 AND due <= $2 AND lease < $2", who.sub); err != nil || !any {
+		return err
+	}
 	type one struct {
 		at     ref
 		target string

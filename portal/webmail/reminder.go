@@ -91,6 +91,9 @@ func (s *service) scanReminder(sub string) func(scan func(...any) error) (keptRe
 
 // remindMine looks at what is due of the person who looks.
 func (s *service) remindMine(ctx context.Context, who owner) error {
+	if any, err := s.anyDue(ctx, "SELECT COUNT(*) FROM mail_reminder WHERE person = $1 AND due <= $2 AND lease < $2", who.sub); err != nil || !any {
+		return err
+	}
 	now := s.now().UnixMicro()
 	due, err := db.All(ctx, s.db, s.scanReminder(who.sub), "UPDATE mail_reminder SET lease = $1 WHERE person = $2 AND due <= $3 AND lease < $3 RETURNING id, about, sent, due",
 		s.now().Add(snoozeLease).UnixMicro(), who.sub, now)
