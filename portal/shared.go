@@ -51,7 +51,7 @@ func (p *Portal) present(ctx context.Context, r *http.Request, sid string) (shar
 	if now.Sub(seen) > p.Config.SharedLock+sharedGrace {
 		return true, true, nil
 	}
-	if now.Sub(seen) > sharedSeenEvery && !slices.Contains(idlePaths, r.URL.Path) {
+	if now.Sub(seen) > sharedSeenEvery && !slices.Contains(idlePaths, r.URL.Path) && r.Header.Get("X-Background") == "" {
 		if _, err := p.db.Exec(ctx, "UPDATE portal_shared SET seen = $1 WHERE sid = $2 AND seen < $1", now.UnixMicro(), sid); err != nil {
 			return true, false, fmt.Errorf("shared computer: %w", err)
 		}

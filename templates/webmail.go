@@ -410,6 +410,7 @@ type WebmailNotify struct {
 	Folders           []MailFolder
 	On, Quiet, Done   bool
 	From, Until, Only string
+	Boxes             []MailChoice // beside the inbox
 	Error             string
 }
 

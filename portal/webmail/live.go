@@ -223,7 +223,7 @@ func (s *service) watch(sub string) {
 		stop := context.AfterFunc(s.life, cancel)
 		began := time.Now()
 		err := s.with(ctx, func(who owner) error {
-			return s.watchers.DoFor(ctx, watchLife+30*time.Second, who, "INBOX", writes, func(c *conn) error { return s.watchInbox(ctx, sub, c) })
+			return s.watchers.DoFor(ctx, watchLife+30*time.Second, who, "INBOX", writes, func(c *conn) error { return s.watchInbox(ctx, who, c) })
 		})
 		stop()
 		cancel()
@@ -247,7 +247,8 @@ func (s *service) watch(sub string) {
 
 // watchInbox tells what happens in the inbox until nobody listens or the time of
 // the connection is over.
-func (s *service) watchInbox(ctx context.Context, sub string, c *conn) error {
+func (s *service) watchInbox(ctx context.Context, who owner, c *conn) error {
+	sub, beside := who.sub, otherBoxes{}
 	if _, err := c.open("INBOX", false); err != nil {
 		return err
 	}
@@ -266,6 +267,11 @@ func (s *service) watchInbox(ctx context.Context, sub string, c *conn) error {
 			}
 			n.New = fresh
 		}
+		more, err := s.lookBeside(ctx, who, c, beside)
+		if err != nil {
+			return err
+		}
+		n.New = append(n.New, more...)
 		unseen, err := c.UIDSearch(&imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagSeen}}, nil).Wait()
 		if err != nil {
 			return err
@@ -294,7 +300,7 @@ func (s *service) watchInbox(ctx context.Context, sub string, c *conn) error {
 		select {
 		case <-c.changed:
 			time.Sleep(watchPause) // what comes in one go is told in one
-		case <-time.After(watchLook):
+		case <-time.After(s.lookAgain(len(beside))):
 		case <-ctx.Done():
 		case <-c.Closed():
 		}
@@ -305,6 +311,15 @@ func (s *service) watchInbox(ctx context.Context, sub string, c *conn) error {
 			return err
 		}
 	}
+}
+
+// lookAgain is how long IDLE waits: it tells of the inbox alone, so that other
+// mailboxes that somebody watches are looked at more often.
+func (s *service) lookAgain(others int) time.Duration {
+	if others > 0 {
+		return watchLook / 6
+	}
+	return watchLook
 }
 
 // lastUID is the highest UID of the mailbox that is open, 0 in an empty one.
@@ -338,15 +353,18 @@ func (s *service) readNews(c *conn, last *imap.UID) (items []newsItem, err error
 		return nil, err
 	}
 	for uid, one := range found {
-		mail := ""
-		if len(one.from) > 0 {
-			mail = strings.ToLower(one.from[0].mail)
-		}
-		item := newsItem{From: names(one.from), Mail: mail, Subject: one.subject, Href: ref{"INBOX", c.validity, uid}.path()}
-		if one.subject == unreadableSubject {
-			item.Subject = ""
-		}
-		items = append(items, item)
+		items = append(items, newsOf(ref{"INBOX", c.validity, uid}, one))
 	}
 	return items, nil
+}
+
+func newsOf(at ref, one summary) newsItem {
+	item := newsItem{From: names(one.from), Subject: one.subject, Href: at.path()}
+	if len(one.from) > 0 {
+		item.Mail = strings.ToLower(one.from[0].mail)
+	}
+	if one.subject == unreadableSubject {
+		item.Subject = ""
+	}
+	return item
 }

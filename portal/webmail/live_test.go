@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -146,5 +147,63 @@ func TestAStreamEndsWithItsSessionAndMakesRoom(t *testing.T) {
 	case <-ended:
 	case <-time.After(10 * time.Second):
 		t.Error("a stream goes on without a session")
+	}
+}
+
+// TestAFolderThatIsWatchedTellsToo: a filter may file what one waits for.
+func TestAFolderThatIsWatchedTellsToo(t *testing.T) {
+	r := newRig(t)
+	b := r.browser("mdupont")
+	b.post("/mail/notifications", url.Values{"on": {"1"}, "from": {"20:00"}, "until": {"07:00"}, "box": {"Archive", "Nulle part"}})
+	b.status(200)
+	r.putUnread("mdupont", "Archive", "From: a@dehors.test\r\nSubject: d'avant\r\n\r\nx\r\n")
+	ctx, err := r.portal.As(t.Context(), "mdupont")
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := r.s.owner(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := otherBoxes{}
+	look := func() (items []newsItem) {
+		t.Helper()
+		err := r.s.watchers.Do(ctx, who, "INBOX", reads, func(c *conn) (err error) {
+			if _, err := c.open("INBOX", false); err != nil {
+				return err
+			}
+			items, err = r.s.lookBeside(ctx, who, c, known)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return items
+	}
+	if got := look(); len(got) != 0 {
+		t.Fatalf("what was there before is told: %+v", got)
+	}
+	r.putUnread("mdupont", "Archive", "From: Chef <chef@academie.test>\r\nSubject: rapport\r\n\r\nx\r\n")
+	if got := look(); len(got) != 1 || got[0].Subject != "rapport" || got[0].Mail != "chef@academie.test" || !strings.HasPrefix(got[0].Href, "/mail/Archive/") {
+		t.Fatalf("%+v", got)
+	}
+	if got := look(); len(got) != 0 {
+		t.Fatalf("told twice: %+v", got)
+	}
+}
+
+// putUnread puts an unread message into a mailbox.
+func (r *rig) putUnread(login, box, raw string) {
+	r.t.Helper()
+	ctx, err := r.portal.As(r.t.Context(), login)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	who, err := r.s.owner(ctx)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.s.append(ctx, who, box, []byte(raw), nil); err != nil {
+		r.t.Fatal(err)
 	}
 }

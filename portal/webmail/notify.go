@@ -6,7 +6,10 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/emersion/go-imap/v2"
 
 	"beffroi/internal/web"
 	"beffroi/templates"
@@ -26,12 +29,16 @@ type notifyRules struct {
 	From  string   `json:"from"`
 	Until string   `json:"until"`
 	Only  []string `json:"only"`
+	Boxes []string `json:"boxes"` // mailboxes beside the inbox, by their slugs
 }
+
+// mostNotified is how many mailboxes beside the inbox are watched for somebody.
+const mostNotified = 10
 
 var clockTime = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$`)
 
 func (s *service) notifyRules(ctx context.Context) (rules notifyRules, err error) {
-	rules = notifyRules{From: "19:00", Until: "07:30", Only: []string{}}
+	rules = notifyRules{From: "19:00", Until: "07:30", Only: []string{}, Boxes: []string{}}
 	text, err := s.host.Preference(ctx, preferNotify)
 	if err != nil || text == "" {
 		return rules, err
@@ -56,8 +63,14 @@ func (s *service) showNotify(w http.ResponseWriter, r *http.Request) error {
 
 func (s *service) notifyPage(w http.ResponseWriter, r *http.Request, status int, page *templates.WebmailNotify, rules notifyRules) error {
 	var err error
-	if page.Layout, page.Folders, _, err = s.settingsParts(r.Context(), "webmail.notify.title"); err != nil {
+	var folders []mailbox
+	if page.Layout, page.Folders, folders, err = s.settingsParts(r.Context(), "webmail.notify.title"); err != nil {
 		return err
+	}
+	for _, m := range folders {
+		if m.openable && !slices.Contains([]string{roleInbox, roleDrafts, roleSent, roleTrash, roleJunk, roleSnoozed}, m.role) {
+			page.Boxes = append(page.Boxes, templates.MailChoice{Value: slug(m.name), Label: roleLabel(web.Lang(r.Context()), m), On: slices.Contains(rules.Boxes, slug(m.name))})
+		}
 	}
 	page.On, page.Quiet, page.From, page.Until, page.Only = rules.On, rules.Quiet, rules.From, rules.Until, strings.Join(rules.Only, ", ")
 	return web.Render(w, r, status, page)
@@ -65,7 +78,12 @@ func (s *service) notifyPage(w http.ResponseWriter, r *http.Request, status int,
 
 // postNotify answers POST /mail/notifications.
 func (s *service) postNotify(w http.ResponseWriter, r *http.Request) error {
-	rules := notifyRules{On: web.Field(r, "on") != "", Quiet: web.Field(r, "quiet") != "", From: web.Field(r, "from"), Until: web.Field(r, "until"), Only: []string{}}
+	rules := notifyRules{On: web.Field(r, "on") != "", Quiet: web.Field(r, "quiet") != "", From: web.Field(r, "from"), Until: web.Field(r, "until"), Only: []string{}, Boxes: []string{}}
+	for _, box := range r.PostForm["box"] {
+		if len(rules.Boxes) < mostNotified && box != "" && len(box) < 300 {
+			rules.Boxes = append(rules.Boxes, box)
+		}
+	}
 	page := &templates.WebmailNotify{}
 	if rules.Quiet && (!clockTime.MatchString(rules.From) || !clockTime.MatchString(rules.Until)) {
 		page.Error = "webmail.notify.badtime"
@@ -96,4 +114,53 @@ func (s *service) postNotify(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.Redirect(w, r, "/mail/notifications?done=1")
+}
+
+// otherBoxes is what is known of the mailboxes beside the inbox that somebody watches:
+// the UID that the next message gets.
+type otherBoxes map[string]imap.UID
+
+// lookBeside tells what has come in them since the last look, by the connection that waits;
+// the messages are read by another one. A mailbox that is gone is left out.
+func (s *service) lookBeside(ctx context.Context, who owner, c *conn, known otherBoxes) (items []newsItem, err error) {
+	rules, err := s.notifyRules(ctx)
+	if err != nil || !rules.On {
+		return nil, err
+	}
+	for _, word := range rules.Boxes {
+		box := unslug(word)
+		data, err := c.Status(box, &imap.StatusOptions{UIDNext: true, UIDValidity: true}).Wait()
+		if err != nil {
+			if keepsConnection(err) {
+				delete(known, box)
+				continue
+			}
+			return nil, err
+		}
+		before, seen := known[box]
+		known[box] = data.UIDNext
+		if !seen || data.UIDNext <= before {
+			continue
+		}
+		var uids imap.UIDSet
+		uids.AddRange(max(before, data.UIDNext-newsMost), data.UIDNext-1)
+		err = s.pools.Do(ctx, who, box, reads, func(other *conn) error {
+			if err := other.openAt(box, data.UIDValidity, true); err != nil {
+				return err
+			}
+			unread, err := other.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{uids}, NotFlag: []imap.Flag{imap.FlagSeen}}, nil).Wait()
+			if err != nil || len(unread.AllUIDs()) == 0 {
+				return err
+			}
+			found, err := fetchSummaries(other, imap.UIDSetNum(unread.AllUIDs()...))
+			for uid, one := range found {
+				items = append(items, newsOf(ref{box, data.UIDValidity, uid}, one))
+			}
+			return err
+		})
+		if err != nil && !keepsConnection(err) {
+			s.log.InfoContext(ctx, "new mail of a folder not read", "error", err)
+		}
+	}
+	return items, nil
 }

@@ -32,6 +32,11 @@ func TestNotificationsAreAsThePersonChose(t *testing.T) {
 	if got := rules(b); !got.On || !got.Quiet || got.From != "20:00" || len(got.Only) != 2 || got.Only[1] != "@mairie.test" {
 		t.Fatalf("%+v", got)
 	}
+	b.post("/mail/notifications", url.Values{"on": {"1"}, "from": {"20:00"}, "until": {"07:00"}, "box": {"Archive"}})
+	b.sees(`value="Archive" checked`)
+	if got := rules(b); len(got.Boxes) != 1 || got.Boxes[0] != "Archive" {
+		t.Fatalf("%+v", got)
+	}
 	if got := rules(r.browser("jmartin")); got.On {
 		t.Fatal("rules of another person")
 	}
