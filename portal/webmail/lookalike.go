@@ -38,7 +38,7 @@ func imitates(host, domain string) bool {
 	labels := strings.Split(host, ".")
 	for n := range labels { // any of its ends
 		tail := strings.Join(labels[n:], ".")
-		if strings.Count(tail, ".") == strings.Count(domain, ".") && tail != domain && skeleton(tail) == skeleton(domain) {
+		if strings.Count(tail, ".") == strings.Count(domain, ".") && tail != domain && max(len(tail), len(domain))-min(len(tail), len(domain)) <= 4 && skeleton(tail) == skeleton(domain) {
 			return true
 		}
 	}
