@@ -490,21 +490,30 @@ func (s *service) giveFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if f.about.Code != "" {
-		switch given := strings.TrimSpace(web.Field(r, "code")); {
-		case r.Method != http.MethodPost:
-			return web.Redirect(w, r, "/f/"+f.about.Token)
-		case f.unlocks > s.now().UnixMicro():
-			return s.guestPage(w, r, http.StatusTooManyRequests, f, "webmail.files.locked")
-		case !secret.Equal(given, f.about.Code):
-			if _, err := s.db.Exec(ctx, "UPDATE mail_file SET wrong = CASE WHEN wrong + 1 >= $1 THEN 0 ELSE wrong + 1 END, unlocks = CASE WHEN wrong + 1 >= $1 THEN $2 ELSE unlocks END WHERE id = $3",
-				wrongCodes, s.now().Add(lockedFor).UnixMicro(), f.id); err != nil {
-				return err
-			}
-			return s.guestPage(w, r, http.StatusForbidden, f, "webmail.files.wrongcode")
-		}
+	if f.about.Code != "" && r.Method != http.MethodPost {
+		return web.Redirect(w, r, "/f/"+f.about.Token)
+	}
+	if key, status, err := s.codeOpens(ctx, "mail_file", f.id, f.about.Code, web.Field(r, "code"), f.unlocks); err != nil {
+		return err
+	} else if key != "" {
+		return s.guestPage(w, r, status, f, key)
 	}
 	return s.serveFile(w, r, f)
+}
+
+// codeOpens checks the code that closes a link, of the table that it stands in; key is
+// the sentence for a wrong one, "" when it is right or none is needed.
+func (s *service) codeOpens(ctx context.Context, table, id, code, given string, unlocks int64) (key string, status int, err error) {
+	switch {
+	case code == "":
+	case unlocks > s.now().UnixMicro():
+		return "webmail.files.locked", http.StatusTooManyRequests, nil
+	case !secret.Equal(strings.TrimSpace(given), code):
+		_, err := s.db.Exec(ctx, "UPDATE "+table+" SET wrong = CASE WHEN wrong + 1 >= $1 THEN 0 ELSE wrong + 1 END, unlocks = CASE WHEN wrong + 1 >= $1 THEN $2 ELSE unlocks END WHERE id = $3",
+			wrongCodes, s.now().Add(lockedFor).UnixMicro(), id)
+		return "webmail.files.wrongcode", http.StatusForbidden, err
+	}
+	return "", 0, nil
 }
 
 // serveFile sends the bytes, and counts who begins to take them.

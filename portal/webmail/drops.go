@@ -183,7 +183,7 @@ func (s *service) postDrop(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		if len(came) == 0 { // nothing is read before the code is right
-			if key, status, err := s.opens(ctx, d, fields["code"]); err != nil || key != "" {
+			if key, status, err := s.codeOpens(ctx, "mail_drop", d.id, d.about.Code, fields["code"], d.unlocks); err != nil || key != "" {
 				if err != nil {
 					return err
 				}
@@ -229,20 +229,6 @@ func (s *service) broke(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return s.guestSays(w, r, http.StatusRequestEntityTooLarge, d, "webmail.drop.toobig")
 	}
 	return s.guestSays(w, r, http.StatusBadRequest, d, "webmail.drop.broke")
-}
-
-// opens checks the code of a link; key is the sentence for a wrong one.
-func (s *service) opens(ctx context.Context, d drop, given string) (key string, status int, err error) {
-	switch {
-	case d.about.Code == "":
-	case d.unlocks > s.now().UnixMicro():
-		return "webmail.files.locked", http.StatusTooManyRequests, nil
-	case !secret.Equal(strings.TrimSpace(given), d.about.Code):
-		_, err := s.db.Exec(ctx, "UPDATE mail_drop SET wrong = CASE WHEN wrong + 1 >= $1 THEN 0 ELSE wrong + 1 END, unlocks = CASE WHEN wrong + 1 >= $1 THEN $2 ELSE unlocks END WHERE id = $3",
-			wrongCodes, s.now().Add(lockedFor).UnixMicro(), d.id)
-		return "webmail.files.wrongcode", http.StatusForbidden, err
-	}
-	return "", 0, nil
 }
 
 // receive keeps one file of a visitor, piece by piece, within the room of its owner.

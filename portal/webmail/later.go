@@ -255,8 +255,12 @@ func (s *service) wake(ctx context.Context, who owner, at ref, target string) er
 // wakeAll brings back what is due of everybody who has a session; of the others it
 // comes back when they look.
 func (s *service) wakeAll(ctx context.Context) error {
-	people, err := db.All(ctx, s.db, func(scan func(...any) error) (sub string, err error) { return sub, scan(&sub) },
-		"SELECT DISTINCT person FROM mail_snooze WHERE due <= $1 AND lease < $1", s.now().UnixMicro())
+	return s.forThoseDue(ctx, "SELECT DISTINCT person FROM mail_snooze WHERE due <= $1 AND lease < $1", s.wakeMine)
+}
+
+// forThoseDue does something for everybody whom a query names and who has a session.
+func (s *service) forThoseDue(ctx context.Context, query string, do func(ctx context.Context, who owner) error) error {
+	people, err := db.All(ctx, s.db, func(scan func(...any) error) (sub string, err error) { return sub, scan(&sub) }, query, s.now().UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -266,17 +270,13 @@ func (s *service) wakeAll(ctx context.Context) error {
 			continue
 		}
 		if err == nil {
-			err = s.wakeOne(theirs)
+			err = s.with(theirs, func(who owner) error { return do(theirs, who) })
 		}
 		if err != nil {
-			s.log.InfoContext(ctx, "messages not brought back yet", "error", err)
+			s.log.InfoContext(ctx, "what is due of somebody waits on", "error", err)
 		}
 	}
 	return nil
-}
-
-func (s *service) wakeOne(ctx context.Context) error {
-	return s.with(ctx, func(who owner) error { return s.wakeMine(ctx, who) })
 }
 
 // snoozedUntil is when the messages of a page come back, by their keys.

@@ -15,7 +15,6 @@ import (
 
 	"beffroi/internal/db"
 	"beffroi/internal/web"
-	"beffroi/portal"
 	"beffroi/templates"
 )
 
@@ -221,22 +220,5 @@ func (s *service) postReminders(w http.ResponseWriter, r *http.Request) error {
 
 // remindAll looks at what is due of everybody who has a session.
 func (s *service) remindAll(ctx context.Context) error {
-	people, err := db.All(ctx, s.db, func(scan func(...any) error) (sub string, err error) { return sub, scan(&sub) },
-		"SELECT DISTINCT person FROM mail_reminder WHERE due <= $1 AND lease < $1", s.now().UnixMicro())
-	if err != nil {
-		return err
-	}
-	for _, sub := range people {
-		theirs, err := s.host.Of(ctx, sub)
-		if errors.Is(err, portal.ErrSignedOut) {
-			continue
-		}
-		if err == nil {
-			err = s.with(theirs, func(who owner) error { return s.remindMine(theirs, who) })
-		}
-		if err != nil {
-			s.log.InfoContext(ctx, "reminders not carried out yet", "error", err)
-		}
-	}
-	return nil
+	return s.forThoseDue(ctx, "SELECT DISTINCT person FROM mail_reminder WHERE due <= $1 AND lease < $1", s.remindMine)
 }
