@@ -96,7 +96,8 @@ type WebmailSearch struct {
 	Layout
 	Folders        []MailFolder
 	Query          string
-	Boxes          []string // to choose from
+	Chips, Offered []MailChip // conditions, to take off and to add
+	Boxes          []string   // to choose from
 	Found          []MailFound
 	Total          int
 	Newer, Older   string
@@ -677,3 +678,6 @@ type WebmailSignature struct {
 }
 
 func (WebmailSignature) Template() string { return "webmail_signature" }
+
+// MailChip is a condition of a search: Href is the search without it, or with it.
+type MailChip struct{ Label, Href string }

@@ -182,3 +182,29 @@ func TestTwentyTasksByKeyboard(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsReadAheadStaysUnread: the pointer rests on a message, then opens it.
+func TestWhatIsReadAheadStaysUnread(t *testing.T) {
+	r := newRig(t)
+	r.portal.anyone = "mdupont"
+	r.someMessages("mdupont", 2)
+	b := &tab{t, testpeer.StartChromium(t, testpeer.ChromiumOptions{Width: 1400, Height: 900})}
+	b.do(chromedp.Navigate(r.web.URL + "/mail/"))
+	b.holds(`document.querySelector(".mail-row.unread")`)
+	unread := func() int { return strings.Count(r.browser("mdupont").get("/mail/"), `mail-row unread"`) }
+	b.do(chromedp.Evaluate[chromedp.Void](`window.asked = []; const real = window.fetch; window.fetch = (a, o) => { window.asked.push(String(a) + " " + (o?.headers?.["X-Preload"] ?? "")); return real(a, o); };
+		document.querySelector(".mail-row").dispatchEvent(new PointerEvent("pointerover", { bubbles: true }))`))
+	b.holds(`window.asked.some((a) => a.endsWith(" 1"))`)
+	time.Sleep(400 * time.Millisecond)
+	if got := unread(); got != 2 {
+		t.Fatalf("%d unread after reading ahead", got)
+	}
+	b.do(chromedp.Evaluate[chromedp.Void](`window.asked = []; document.querySelector(".mail-row-link").click()`))
+	b.holds(`document.querySelector(".mail-title")?.textContent.trim() === "Lettre 1"`)
+	b.holds(`!window.asked.some((a) => a.includes("/mail/INBOX/1") && !a.includes("/do") && !a.includes("/sender"))`)
+	for end := time.Now().Add(3 * time.Second); unread() != 1; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d unread after opening it", unread())
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (s *service) showBox(w http.ResponseWriter, r *http.Request, box string, at
 				return err
 			}
 			flags = m.flags
-			if !m.has(imap.FlagSeen) {
+			if ahead := r.Header.Get("X-Preload") != ""; !m.has(imap.FlagSeen) && !ahead { // read ahead is not read
 				// A mailbox shared for reading refuses the flag: the message is shown all the same.
 				if err := s.setFlags(ctx, who, []ref{*at}, imap.StoreFlagsAdd, imap.FlagSeen); err != nil && !keepsConnection(err) {
 					return err

@@ -107,6 +107,7 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 		page.Problem, status = i18n.T(l, bad.key, "word", shorten(cleanLine(bad.word), 60)), http.StatusUnprocessableEntity
 	}
 	page.Empty = wrong == nil && q.empty()
+	page.Chips, page.Offered = chips(l, line, s.now().In(s.location))
 	for _, f := range results {
 		page.Total += f.total
 		if f.partly {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"beffroi/internal/i18n"
 )
 
 func TestALineOfWordsIsReadAsASearch(t *testing.T) {
@@ -212,4 +214,46 @@ func TestASearchIsKept(t *testing.T) {
 	b.sees("Garder cette recherche")
 	b.post("/mail/searches", url.Values{"do": {"keep"}, "q": {" "}})
 	b.status(400)
+}
+
+func TestConditionsAreChips(t *testing.T) {
+	on, offered := chips(i18n.French, `sortie de:martin avec:pièce -bus objet:"au musée"`, time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC))
+	var labels []string
+	for _, c := range on {
+		labels = append(labels, c.Label)
+	}
+	if got := strings.Join(labels, " | "); got != "De\u00a0: martin | Avec une pièce jointe | Objet\u00a0: au musée" {
+		t.Fatal(got)
+	}
+	if len(on) != 3 || on[0].Href != "/mail/search?q="+url.QueryEscape(`sortie has:pièce -bus subject:"au musée"`) {
+		t.Fatalf("%+v", on)
+	}
+	for _, c := range offered {
+		u, _ := url.Parse(c.Href)
+		if _, err := parseQuery(u.Query().Get("q"), time.UTC); err != nil {
+			t.Errorf("%s leads to %q: %v", c.Label, u.Query().Get("q"), err)
+		}
+	}
+	if len(offered) != 4 {
+		t.Fatalf("%+v", offered)
+	}
+}
+
+func FuzzChips(f *testing.F) {
+	f.Add(`sortie de:martin avec:pièce -bus objet:"au musée" in:sent`)
+	f.Fuzz(func(t *testing.T, line string) {
+		on, offered := chips(i18n.English, line, time.Unix(0, 0))
+		before := len(queryTokens(line))
+		for _, c := range on {
+			u, err := url.Parse(c.Href)
+			if err != nil || len(queryTokens(u.Query().Get("q"))) >= before {
+				t.Fatalf("%q: %q takes nothing off, %v", line, c.Href, err)
+			}
+		}
+		for _, c := range offered {
+			if u, err := url.Parse(c.Href); err != nil || len(queryTokens(u.Query().Get("q"))) <= before {
+				t.Fatalf("%q: %q adds nothing, %v", line, c.Href, err)
+			}
+		}
+	})
 }

@@ -42,15 +42,34 @@ list?.addEventListener("click", async (event) => {
 // ── a message opens beside its list ─────────────────────────────────────────
 const three = matchMedia("(min-width: 75.01rem)");
 let opening;
+// What the pointer rests on is read ahead, and is no less unread for it.
+const ahead = { href: "", text: null, timer: 0 };
+list?.addEventListener("pointerover", (event) => {
+  const link = event.target.closest(".mail-row")?.querySelector(".mail-row-link");
+  if (!three.matches || !reading || !link || link.hasAttribute("data-plain") || ahead.href === link.href) return;
+  clearTimeout(ahead.timer);
+  ahead.timer = setTimeout(() => {
+    ahead.href = link.href;
+    ahead.text = fetch(link.href, { headers: { "X-Pane": "reading", "X-Preload": "1", "X-Background": "1" }, redirect: "manual" }).then((a) => (a.ok ? a.text() : null), () => null);
+    setTimeout(() => ahead.href === link.href && (ahead.href = ""), 15000); // then it may have changed
+  }, 80);
+});
 async function open(link, push) {
   opening?.abort();
   opening = new AbortController();
   const row = link.closest(".mail-row");
-  let answer;
+  clearTimeout(ahead.timer);
   try {
-    answer = await fetch(link.href, { headers: { "X-Pane": "reading" }, signal: opening.signal, redirect: "manual" });
-    if (!answer.ok) throw new Error(String(answer.status));
-    reading.innerHTML = await answer.text();
+    let text = ahead.href === link.href ? await ahead.text : null;
+    ahead.href = "";
+    if (text !== null) {
+      if (row?.classList.contains("unread")) send(list.getAttribute("action"), { do: "read", m: row.dataset.key }).catch(() => {});
+    } else {
+      const answer = await fetch(link.href, { headers: { "X-Pane": "reading" }, signal: opening.signal, redirect: "manual" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      text = await answer.text();
+    }
+    reading.innerHTML = text;
     window.htmx?.process(reading);
   } catch (error) {
     if (error.name !== "AbortError") location.href = link.href; // the page itself says what is wrong
