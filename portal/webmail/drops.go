@@ -28,6 +28,7 @@ import (
 const (
 	mostDrops     = 50
 	mostDropped   = 100 // files of one visit
+	mostOfDrop    = 500 // files of one link that are kept at a time
 	dropPiece     = 4 << 20
 	maxGuestWords = 2000
 
@@ -246,6 +247,13 @@ func (s *service) receive(ctx context.Context, control *http.ResponseController,
 	if err != nil {
 		return f, err
 	}
+	var kept int
+	if err := s.db.QueryRow(ctx, "SELECT COUNT(*) FROM mail_file WHERE dropped = $1", d.id).Scan(&kept); err != nil {
+		return f, err
+	}
+	if kept >= mostOfDrop {
+		return f, errDropFull
+	}
 	now := s.now()
 	_, err = s.db.Exec(ctx, `INSERT INTO mail_file (id, person, state, token, about, size, received, downloads, wrong, unlocks, created, ends, dropped) VALUES ($1, $2, 'receiving', $3, $4, 0, 0, 0, 0, 0, $5, $6, $7)`,
 		f.id, d.person, secret.Hash(f.about.Token), sealed, now.UnixMicro(), now.Add(dropUnfinished).UnixMicro(), d.id)
@@ -289,6 +297,9 @@ func (s *service) forgetFile(ctx context.Context, id string) error {
 	return err
 }
 
+// announceEvery: whoever comes often is told of once in this time.
+const announceEvery = 10 * time.Minute
+
 // announce tells the owner by a message to themselves, that leaves as soon as they
 // have a session. Nothing that the visitor wrote stands in it.
 func (s *service) announce(ctx context.Context, d drop, n int) error {
@@ -297,7 +308,8 @@ func (s *service) announce(ctx context.Context, d drop, n int) error {
 		return nil
 	}
 	l := i18n.Lang(d.about.Lang)
-	o := &outgoing{id: newCompositionID(), from: address{d.about.Name, own}, to: []address{{d.about.Name, own}}, subject: i18n.T(l, "webmail.drop.came", "title", d.about.Title),
+	id := fixedID("drop", d.id, strconv.FormatInt(s.now().UnixNano()/int64(announceEvery), 10))
+	o := &outgoing{id: id, from: address{d.about.Name, own}, to: []address{{d.about.Name, own}}, subject: i18n.T(l, "webmail.drop.came", "title", d.about.Title),
 		text: i18n.T(l, "webmail.drop.came.text", "n", n, "title", d.about.Title) + "\n\n" + s.portalOrigin + "/mail/files\n"}
 	e := envelope{From: own, To: []string{own}, Subject: o.subject, MessageID: o.messageID(), Quiet: true}
 	_, err := s.enqueue(ctx, d.person, o.id, e, o.bytes(s.now().In(s.location), false), 0)

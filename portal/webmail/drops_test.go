@@ -100,6 +100,15 @@ func TestSomebodyOutsideLeavesFiles(t *testing.T) {
 	if len(told) != 1 || !strings.Contains(told[0], "/mail/files") || strings.Contains(told[0], "Papa") || strings.Contains(told[0], "bises") {
 		t.Fatalf("%q", told)
 	}
+	// whoever comes again at once is told of once
+	guest.leave(path, [][2]string{{"code", "lundi 4"}, {"name", "Papa"}}, [2]string{"c.txt", "encore"})
+	guest.status(200)
+	guest.leave(path, [][2]string{{"code", "lundi 4"}, {"name", "Papa"}}, [2]string{"d.txt", "encore"})
+	guest.status(200)
+	var waits int
+	if err := r.s.db.QueryRow(t.Context(), "SELECT COUNT(*) FROM mail_outbox WHERE state <> 'done'").Scan(&waits); err != nil || waits > 1 {
+		t.Fatalf("%d messages about it, %v", waits, err)
+	}
 	// closed: what came stays
 	id := regexp.MustCompile(`name="id" value="([a-z0-9]{26})"><button class="btn btn-s" name="do"`).FindStringSubmatch(b.get("/mail/files"))[1]
 	j.post("/mail/drops", url.Values{"do": {"remove"}, "id": {id}})

@@ -64,7 +64,7 @@ func (s *service) postReceipt(w http.ResponseWriter, r *http.Request) error {
 		}
 		if own, ok := validMail(person.Mail); do == "send" && ok {
 			// The name is made of the message: a second click sends no second receipt.
-			id := receiptID(who.sub, at)
+			id := fixedID("receipt", who.sub, at.path())
 			raw, e := s.receipt(web.Lang(ctx), id, address{person.Name, own}, to, m)
 			fresh, err := s.enqueue(ctx, who.sub, id, e, raw, 0)
 			if err != nil {
@@ -85,9 +85,9 @@ func (s *service) postReceipt(w http.ResponseWriter, r *http.Request) error {
 	return web.Redirect(w, r, at.path())
 }
 
-// receiptID is the name in the outbox of the receipt of a message.
-func receiptID(sub string, at ref) string {
-	sum := sha256.Sum256([]byte("receipt\x00" + sub + "\x00" + at.path()))
+// fixedID is the name in the outbox of a message that is made once for the same words.
+func fixedID(words ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(words, "\x00")))
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
 }
 
