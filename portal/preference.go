@@ -5,8 +5,16 @@ import (
 	"errors"
 	"fmt"
 
+	"beffroi/internal/audit"
 	"beffroi/internal/db"
 )
+
+// Record writes into the audit trail what the person signed in did; target is the
+// person whom it touches, "" for nobody. Inside a transaction it stands or falls with it.
+func (p *Portal) Record(ctx context.Context, action, target string, detail map[string]string) error {
+	who := Who(ctx)
+	return p.audit.Record(ctx, audit.Person(who.Sub, who.Login), audit.Event{Action: action, Target: target, Application: p.Config.ClientID, Outcome: "ok", Detail: detail})
+}
 
 // Preference reads a choice of the person signed in, empty when none was made.
 func (p *Portal) Preference(ctx context.Context, name string) (string, error) {

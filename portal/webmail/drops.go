@@ -102,7 +102,10 @@ func (s *service) postDrops(w http.ResponseWriter, r *http.Request) error {
 		now := s.now()
 		_, err := s.db.Exec(ctx, "INSERT INTO mail_drop (id, person, token, about, wrong, unlocks, created, ends) VALUES ($1, $2, $3, $4, 0, 0, $5, $6)",
 			d.id, person.Sub, secret.Hash(d.about.Token), s.sealer.Seal("mail_drop:"+d.id, string(text)), now.UnixMicro(), now.Add(time.Duration(days)*24*time.Hour).UnixMicro())
-		return err
+		if err != nil {
+			return err
+		}
+		return s.host.Record(ctx, "mail.drop", "", map[string]string{"link": d.id, "days": strconv.Itoa(days)})
 	})
 	if err != nil {
 		return err

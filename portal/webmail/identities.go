@@ -2,6 +2,7 @@ package webmail
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -122,14 +123,18 @@ func (s *service) postIdentities(w http.ResponseWriter, r *http.Request) error {
 		} else if err != nil {
 			return err
 		}
-		s.log.InfoContext(ctx, "may write in the name of", "owner", sub, "delegate", found.ID, "request", web.RequestID(ctx))
 	case "dismiss", "decline":
 		owner, delegate := sub, id
 		if do == "decline" {
 			owner, delegate = id, sub
 		}
-		_, err = s.db.Exec(ctx, "DELETE FROM mail_delegate WHERE owner = $1 AND delegate = $2", owner, delegate)
-		s.log.InfoContext(ctx, "may write in the name of no more", "owner", owner, "delegate", delegate, "request", web.RequestID(ctx))
+		err = s.db.InTx(ctx, func(ctx context.Context) error {
+			n, err := s.db.Exec(ctx, "DELETE FROM mail_delegate WHERE owner = $1 AND delegate = $2", owner, delegate)
+			if err != nil || n == 0 {
+				return err
+			}
+			return s.host.Record(ctx, "mail."+do, id, nil)
+		})
 	default:
 		return web.Fail(http.StatusBadRequest, "webmail.error.action", errors.New("unknown action"))
 	}

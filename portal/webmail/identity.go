@@ -167,7 +167,10 @@ func (s *service) delegate(ctx context.Context, to portal.Colleague) error {
 		}
 		_, err := s.db.Exec(ctx, "INSERT INTO mail_delegate (owner, delegate, about, created) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, delegate) DO UPDATE SET about = excluded.about",
 			person.Sub, to.ID, s.sealer.Seal(delegationAAD(person.Sub, to.ID), string(about)), db.At(s.now()))
-		return err
+		if err != nil {
+			return err
+		}
+		return s.host.Record(ctx, "mail.delegate", to.ID, nil)
 	})
 }
 

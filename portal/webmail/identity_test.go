@@ -90,6 +90,9 @@ func TestAColleagueWritesInOnesName(t *testing.T) {
 	j.status(422)
 	j.post("/mail/identities", url.Values{"do": {"delegate"}, "who": {"Marie Dupont <mdupont@academie.test>,"}})
 	j.sees("peut maintenant écrire en votre nom", "mdupont@academie.test")
+	if _, ok := r.portal.recorded.Load("mail.delegate jmartin sub-mdupont"); !ok {
+		t.Fatal("not in the audit trail")
+	}
 	b.get("/mail/identities")
 	b.sees("Jean-François Martin", "en son nom")
 	f := b.write("ssmith@academie.test", "De la part du principal", "texte")
@@ -111,6 +114,9 @@ func TestAColleagueWritesInOnesName(t *testing.T) {
 	j.status(422)
 	j.post("/mail/identities", url.Values{"do": {"dismiss"}, "id": {"sub-mdupont"}})
 	j.sees("n’écrit plus en votre nom")
+	if _, ok := r.portal.recorded.Load("mail.dismiss jmartin sub-mdupont"); !ok {
+		t.Fatal("not in the audit trail")
+	}
 	f = b.write("ssmith@academie.test", "Encore", "texte")
 	f.Set("as", "d:sub-jmartin")
 	f.Set("action", "send")

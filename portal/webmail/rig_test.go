@@ -109,6 +109,7 @@ type fakePortal struct {
 	mandates atomic.Int64
 	dav      *dav.Server
 	chosen   sync.Map
+	recorded sync.Map
 	gone     string // of these nobody is signed in
 }
 
@@ -139,6 +140,12 @@ func (f *fakePortal) Of(ctx context.Context, person string) (context.Context, er
 		return nil, portal.ErrSignedOut
 	}
 	return f.As(ctx, strings.TrimPrefix(person, "sub-"))
+}
+
+// Record keeps what would stand in the audit trail.
+func (f *fakePortal) Record(ctx context.Context, action, target string, detail map[string]string) error {
+	f.recorded.Store(action+" "+personOf(ctx).Login+" "+target, detail)
+	return nil
 }
 
 // HasCalendars tells whether a test has a calendar server.

@@ -201,7 +201,9 @@ func (s *service) postShare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.log.InfoContext(ctx, "mailbox shared", "do", do, "mailbox", box, "with", id, "rights", rights, "request", web.RequestID(ctx))
+	if err := s.host.Record(ctx, "mail.share", "", map[string]string{"do": do, "mailbox": box, "with": id, "rights": rights}); err != nil {
+		s.log.ErrorContext(ctx, "a share is not in the audit trail", "mailbox", box, "with", id, "error", err, "request", web.RequestID(ctx))
+	}
 	return web.Redirect(w, r, boxPath(box)+"share?done="+do)
 }
 

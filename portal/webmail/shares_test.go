@@ -17,6 +17,11 @@ func TestAFolderIsSharedAndSeen(t *testing.T) {
 	if strings.Contains(sarah.body, "shared~1") || strings.Contains(sarah.body, "mdupont") {
 		t.Fatal("something is shared already")
 	}
+	defer func() {
+		if _, ok := r.portal.recorded.Load("mail.share mdupont "); !ok {
+			t.Error("not in the audit trail")
+		}
+	}()
 	b.get("/mail/shares")
 	b.status(200)
 	b.sees("Archives", "/mail/Archive/share")

@@ -62,6 +62,7 @@ type host interface {
 	Mandate(w http.ResponseWriter, r *http.Request, next string) error
 	EndMandates(ctx context.Context, person string) error
 	calendars
+	Record(ctx context.Context, action, target string, detail map[string]string) error
 	Preference(ctx context.Context, name string) (string, error)
 	SetPreference(ctx context.Context, name, value string) error
 }
