@@ -125,6 +125,11 @@ func (p *Portal) askToSignIn(w http.ResponseWriter, r *http.Request) error {
 
 // login is the button of the pages that do not send anybody away by themselves.
 func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
+	if over, err := p.overShared(r); err != nil {
+		return err
+	} else if over {
+		return p.logout(w, r)
+	}
 	return p.begin(w, r, returnPath(r.URL.Query().Get("next")))
 }
 

@@ -60,13 +60,24 @@ func (p *Portal) present(ctx context.Context, r *http.Request, sid string) (shar
 }
 
 // endShared signs out whoever was away for too long: a page is led through the
-// provider, anything else is told to sign in again.
+// provider. Anything else is told to sign in again, and the session stays what it is,
+// over, until a page ends it there too: else the provider would let the next one in.
 func (p *Portal) endShared(w http.ResponseWriter, r *http.Request) error {
 	p.log.InfoContext(r.Context(), "session of a shared computer ended", "request", web.RequestID(r.Context()))
 	if r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") != "cors" && r.Header.Get("HX-Request") == "" {
 		return p.logout(w, r)
 	}
-	return p.over(w, r)
+	return p.askToSignIn(w, r)
+}
+
+// overShared tells whether the session of a request is one that endShared must end.
+func (p *Portal) overShared(r *http.Request) (bool, error) {
+	row := session.From(r.Context())
+	if row == nil {
+		return false, nil
+	}
+	_, over, err := p.present(r.Context(), r, row.SID)
+	return over, err
 }
 
 // setShared answers POST /shared, field on: this computer is shared ("1"), or not.

@@ -28,7 +28,14 @@ func TestASharedComputerIsLeftAlone(t *testing.T) {
 		r.later(4 * time.Minute)
 		b.get("/mail/events")
 		r.later(3 * time.Minute)
-		over := b.get("/mail/who")
+		// what is no page does not let the next one in by the provider's session
+		if sent := b.do(http.MethodPost, "/mail/send", map[string]string{"Sec-Fetch-Site": "same-origin"}); sent.status != http.StatusUnauthorized {
+			t.Fatal(sent.status)
+		}
+		if part := b.do(http.MethodGet, "/mail/who", map[string]string{"HX-Request": "true"}); part.status != http.StatusUnauthorized {
+			t.Fatal(part.status)
+		}
+		over := b.get("/login?next=/mail/who")
 		if over.status != http.StatusSeeOther || !strings.HasPrefix(over.location, r.op.URL) || !strings.Contains(over.location, "id_token_hint") {
 			t.Fatalf("%d %s: not signed out at the provider", over.status, over.location)
 		}

@@ -1,6 +1,7 @@
 package webmail
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,7 @@ type reminder struct {
 	MessageID string   `json:"message_id"`
 	Subject   string   `json:"subject"`
 	To        []string `json:"to"`
+	Filed     string   `json:"filed,omitempty"` // mailbox of a function that has the copy
 }
 
 func reminderAAD(sub, id string) string { return "mail_reminder:" + sub + ":" + id }
@@ -52,7 +54,7 @@ func (s *service) remind(ctx context.Context, sub, id string, e envelope) error 
 	if e.Remind == 0 {
 		return nil
 	}
-	about, err := json.Marshal(reminder{MessageID: e.MessageID, Subject: e.Subject, To: e.To})
+	about, err := json.Marshal(reminder{MessageID: e.MessageID, Subject: e.Subject, To: e.To, Filed: e.Filed})
 	if err != nil {
 		return err
 	}
@@ -131,11 +133,14 @@ func (s *service) bringBack(ctx context.Context, who owner, k keptReminder) erro
 	if err != nil {
 		return err
 	}
-	at, err := s.newest(ctx, who, sent, k.about.MessageID)
+	at, err := s.newest(ctx, who, cmp.Or(k.about.Filed, sent), k.about.MessageID)
+	if errors.Is(err, errGone) && k.about.Filed != "" { // it took no copy: the writer's own has it
+		at, err = s.newest(ctx, who, sent, k.about.MessageID)
+	}
 	if err != nil {
 		return err
 	}
-	err = s.pools.Do(ctx, who, sent, writes, func(c *conn) error {
+	err = s.pools.Do(ctx, who, at.box, writes, func(c *conn) error {
 		if err := c.openAt(at.box, at.validity, false); err != nil {
 			return err
 		}
@@ -175,7 +180,7 @@ func (s *service) answered(ctx context.Context, who owner, k keptReminder) (foun
 		}
 		looked := 0
 		for _, m := range all {
-			if !m.openable || m.shared || m.messages == 0 || slices.Contains([]string{roleDrafts, roleSent, roleJunk}, m.role) {
+			if !m.openable || m.shared && k.about.Filed == "" || m.counted && m.messages == 0 || slices.Contains([]string{roleDrafts, roleSent, roleJunk}, m.role) {
 				continue
 			}
 			if looked++; looked > mostReminded {
