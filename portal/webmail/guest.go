@@ -116,4 +116,3 @@ func (s *slowly) Write(b []byte) (int, error) {
 	}
 	return written, nil
 }
-
